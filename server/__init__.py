@@ -1,0 +1,1 @@
+"""The server side: Flower's ServerApp, simulation, and the ``lunaria`` command line."""

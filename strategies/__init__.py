@@ -1,0 +1,1 @@
+"""Flower strategies: verification round by round, exact aggregation."""
