@@ -1,0 +1,13 @@
+"""Errors of the ``clients`` room: one base class, messages that say what to do."""
+
+
+class ClientError(Exception):
+    """Anything this package refuses; its text is one line for a person."""
+
+
+class DataError(ClientError):
+    """Data that cannot be found, read, or trained on."""
+
+
+class MemberError(ClientError):
+    """A client refuses to take part: the server asked for something that the agreement or the ledger does not allow."""

@@ -1,0 +1,282 @@
+"""Exact fixed-point SGD in plain NumPy: the specification that every faster trainer must equal to the bit.
+
+Source: ``docs/training-proof.md``, exact fixed-point SGD. Integer arithmetic only; the products of a valid
+``Rule`` stay below 2^53, so int64 never wraps. A value that leaves its agreed range stops the computation
+with a ``RangeError``: the proof could not show it, and nobody would know what it means.
+
+Weights are a list of int64 matrices, one for each layer, the bias in the last row (see ``zk.rule.Rule``).
+"""
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from zk.errors import RangeError, RuleError
+from zk.hashing import expand
+from zk.rule import Bound, Loss, Rule, loss_table
+
+Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Step:
+    """All values of one step of training, for a proof to commit to; lists run over layers, first to last.
+
+    Parameters
+    ----------
+    weights
+        ``W[k]``, before the step.
+    inputs
+        What enters each layer, (batch, width + 1): ``X`` or ``H`` with the constant one in the last column.
+    Z, A
+        Products of inputs and weights, and the same rounded, (batch, width out).
+    E
+        Errors propagated to each hidden layer, before ReLU's derivative and rounding, (batch, width).
+    errors
+        Errors at each layer's output: ``D`` of the hidden layers, then ``G`` of the loss.
+    updated
+        ``W[k+1]``, after the step.
+    """
+
+    weights: list[Array]
+    inputs: list[Array]
+    Z: list[Array]
+    A: list[Array]
+    E: list[Array]
+    errors: list[Array]
+    updated: list[Array]
+
+
+def round_half_up(z: Array, shift: int) -> Array:
+    """Return ``floor((z + 2^(shift-1)) / 2^shift)``, elementwise, for ``shift >= 1``."""
+    return (z + (1 << (shift - 1))) >> shift
+
+
+def with_one(rows: Array, fractional_bits: int) -> Array:
+    """Append the bias input, a column of ones on the grid of ``rows``."""
+    one = np.full((len(rows), 1), 1 << fractional_bits, dtype=np.int64)
+    return np.concatenate([rows, one], axis=1)
+
+
+def trace(rule: Rule, weights: Sequence[Array], x: Array, y: Array) -> Iterator[Step]:
+    """Train, and show every value on the way.
+
+    Parameters
+    ----------
+    rule
+        What to compute.
+    weights
+        Where to start, shapes ``rule.shapes``, fractional bits ``rule.weight_bits``.
+    x
+        Features, (rule.samples, layers[0]), in ``[0, 2^feature_bits)``, in the order of training.
+    y
+        Labels as the loss wants them, (rule.samples, layers[-1]).
+
+    Yields
+    ------
+    Step
+        ``rule.steps`` of them.
+
+    Raises
+    ------
+    RuleError
+        If an array does not fit the rule.
+    RangeError
+        If a value leaves its range; the message names step, layer, quantity and range.
+    """
+    check_training(rule, weights, x, y)
+    current = list(weights)
+    for k in range(rule.steps):
+        rows = slice(k * rule.batch, (k + 1) * rule.batch)
+        step = _step(rule, current, x[rows], y[rows], f"step {k + 1}")
+        yield step
+        current = step.updated
+
+
+def train(rule: Rule, weights: Sequence[Array], x: Array, y: Array) -> list[Array]:
+    """Return the weights after ``rule.steps`` steps; parameters and errors are those of ``trace``."""
+    current = list(weights)
+    for step in trace(rule, weights, x, y):
+        current = step.updated
+    return current
+
+
+def forward(rule: Rule, weights: Sequence[Array], x: Array) -> Array:
+    """Return the logits ``A`` of any number of samples, (N, layers[-1]), ``logit_bits`` fractional bits.
+
+    Hidden layers keep their ranges as in training; logits, which no loss looks up here, may be of any size.
+    """
+    check_weights(rule, weights)
+    check_features(rule, x)
+    return _propagate(rule, weights, x, "inference")[2][-1]
+
+
+def predict(rule: Rule, weights: Sequence[Array], x: Array) -> Array:
+    """Predict from exact logits.
+
+    Returns
+    -------
+    Array
+        The class of each sample, (N,), the first of equals (softmax); 1 where the probability exceeds one
+        half, (N, outputs) (binary); the outputs themselves on the logit grid, (N, outputs) (squared error).
+    """
+    logits = forward(rule, weights, x)
+    match rule.loss:
+        case Loss.SOFTMAX:
+            classes: Array = np.argmax(logits, axis=1).astype(np.int64)
+            return classes
+        case Loss.BINARY:
+            return (logits > 0).astype(np.int64)
+        case Loss.SQUARED:
+            return logits
+
+
+def accuracy_counts(rule: Rule, weights: Sequence[Array], x: Array, y: Array) -> tuple[int, int]:
+    """Count right predictions: ``(correct, total)`` samples (softmax) or single outputs (binary).
+
+    Raises
+    ------
+    RuleError
+        For mean squared error, which has no right and wrong.
+    """
+    if rule.loss == Loss.SQUARED:
+        raise RuleError("accuracy needs classes: use squared_error for mean-squared-error")
+    check_labels(rule, x, y)
+    expected = np.argmax(y, axis=1) if rule.loss == Loss.SOFTMAX else y
+    return int(np.count_nonzero(predict(rule, weights, x) == expected)), expected.size
+
+
+def squared_error(rule: Rule, weights: Sequence[Array], x: Array, y: Array) -> int:
+    """Sum ``(A - Y)^2`` over all samples and outputs, in units of ``2^(-2 logit_bits)``, exactly."""
+    if rule.loss != Loss.SQUARED:
+        raise RuleError(f"squared_error needs a rule with mean-squared-error: use accuracy_counts for {rule.loss}")
+    check_labels(rule, x, y)
+    # Python integers: logits outside training have no range that would keep an int64 sum from wrapping.
+    return sum(difference**2 for difference in (forward(rule, weights, x) - y).ravel().tolist())
+
+
+def initial_weights(rule: Rule, seed: bytes) -> list[Array]:
+    """Draw Glorot-uniform weights and zero biases from a public seed, the same on every platform.
+
+    A weight is uniform in ``[-limit, limit]`` with ``limit = floor(sqrt(6 / (inputs + outputs)) * 2^F)``
+    (Glorot and Bengio, AISTATS 2010), from 32 bits of SHAKE256 each.
+    """
+    drawn = []
+    for layer, (rows, columns) in enumerate(rule.shapes):
+        limit = math.isqrt(6 * 4**rule.weight_bits // (rows - 1 + columns))
+        rule.weight_bound(layer).check(-limit, limit, "initial weights")
+        stream = expand("lunaria initial weights", seed, layer.to_bytes(4, "big"), length=4 * (rows - 1) * columns)
+        uniform = np.frombuffer(stream, dtype="<u4").astype(np.uint64).reshape(rows - 1, columns)
+        # limit < 2^31, so the product stays below 2^64.
+        values = (uniform * np.uint64(2 * limit + 1) >> np.uint64(32)).astype(np.int64) - limit
+        drawn.append(np.concatenate([values, np.zeros((1, columns), dtype=np.int64)]))
+    return drawn
+
+
+def flatten(weights: Sequence[Array]) -> Array:
+    """Return all weights as one vector: layer by layer, row by row."""
+    return np.concatenate([W.ravel() for W in weights])
+
+
+def unflatten(rule: Rule, vector: Array) -> list[Array]:
+    """Undo ``flatten``: matrices of the shapes ``rule.shapes``, copied from ``vector``, (rule.size,)."""
+    _check_array("the weight vector", vector, (rule.size,))
+    ends = np.cumsum([rows * columns for rows, columns in rule.shapes])
+    parts = np.split(vector, ends[:-1])
+    return [part.reshape(shape).copy() for part, shape in zip(parts, rule.shapes, strict=True)]
+
+
+def check_training(rule: Rule, weights: Sequence[Array], x: Array, y: Array) -> None:
+    """Refuse arrays that the rule cannot be trained on, with the errors of ``trace``."""
+    check_weights(rule, weights)
+    check_features(rule, x)
+    if len(x) != rule.samples:
+        raise RuleError(f"{len(x)} samples: the rule trains on {rule.steps} batches of {rule.batch}")
+    check_labels(rule, x, y)
+
+
+def check_weights(rule: Rule, weights: Sequence[Array]) -> None:
+    """Refuse weights of another type or shape (RuleError) or outside their range (RangeError)."""
+    if len(weights) != len(rule.shapes):
+        raise RuleError(f"{len(weights)} weight matrices: the rule has {len(rule.shapes)} layers")
+    for layer, (W, shape) in enumerate(zip(weights, rule.shapes, strict=True)):
+        _check_array(f"the weights of layer {layer + 1}", W, shape)
+        _check_range(rule.weight_bound(layer), W, "the weights given")
+
+
+def check_features(rule: Rule, x: Array) -> None:
+    """Refuse features of another type or shape (RuleError) or outside their range (RangeError)."""
+    _check_array("the features", x, (max(1, len(x)), rule.layers[0]))
+    _check_range(rule.feature_bound, x, "the samples given")
+
+
+def check_labels(rule: Rule, x: Array, y: Array) -> None:
+    """Refuse labels of another type or shape (RuleError) or other than the loss wants (RangeError)."""
+    _check_array("the labels", y, (max(1, len(x)), rule.layers[-1]))
+    _check_range(rule.label_bound, y, "the samples given")
+    if rule.loss == Loss.SOFTMAX and not (y.sum(axis=1) == 1).all():
+        raise RangeError("the samples given: a label is not one-hot: set exactly one class of each sample to 1")
+
+
+def _step(rule: Rule, weights: list[Array], x: Array, y: Array, where: str) -> Step:
+    inputs, Z, A = _propagate(rule, weights, x, where)
+    errors = [_output_error(rule, A[-1], y, where)]
+    E: list[Array] = []
+    for layer in reversed(range(rule.depth)):
+        E.insert(0, errors[0] @ weights[layer + 1][:-1].T)
+        D = round_half_up(np.where(A[layer] >= 0, E[0], 0), rule.backward_shift(layer))
+        _check_range(rule.error_bound(layer), D, where)
+        errors.insert(0, D)
+    updated = [W - rule.plan.rate_numerator * (rows.T @ error) for W, rows, error in zip(weights, inputs, errors, strict=True)]
+    for layer, W in enumerate(updated):
+        _check_range(rule.weight_bound(layer), W, where)
+    return Step(weights, inputs, Z, A, E, errors, updated)
+
+
+def _propagate(rule: Rule, weights: Sequence[Array], x: Array, where: str) -> tuple[list[Array], list[Array], list[Array]]:
+    """Return inputs (with the constant), products and rounded pre-activations of each layer."""
+    inputs: list[Array] = []
+    Z: list[Array] = []
+    A: list[Array] = []
+    for layer, W in enumerate(weights):
+        rows = x if layer == 0 else np.maximum(A[-1], 0)
+        inputs.append(with_one(rows, rule.input_bits(layer)))
+        Z.append(inputs[-1] @ W)
+        A.append(round_half_up(Z[-1], rule.forward_shift(layer)))
+        if layer < rule.depth:
+            _check_range(rule.activation_bound(layer), A[-1], where)
+    return inputs, Z, A
+
+
+def _output_error(rule: Rule, A: Array, y: Array, where: str) -> Array:
+    """Return the loss's gradient ``G`` at the logits ``A``, (batch, outputs), ``f_p`` fractional bits."""
+    plan, table = rule.plan, _table(rule)
+    if rule.loss == Loss.SOFTMAX:
+        u = A.max(axis=1, keepdims=True) - A
+        _check_range(rule.logit_bound, u, where)
+        e = table[u]
+        S = e.sum(axis=1, keepdims=True)
+        P: Array = ((e << (plan.output_error_bits + 1)) + S) // (2 * S)
+        return P - (y << plan.output_error_bits)
+    _check_range(rule.logit_bound, A, where)
+    if rule.loss == Loss.BINARY:
+        return table[A + (1 << (plan.limb_bits - 1))] - (y << plan.output_error_bits)
+    return (A - y) << (plan.output_error_bits - plan.logit_bits)
+
+
+@functools.lru_cache(maxsize=8)
+def _table(rule: Rule) -> Array:
+    return np.array(loss_table(rule), dtype=np.int64)
+
+
+def _check_array(name: str, array: Array, shape: tuple[int, ...]) -> None:
+    if array.dtype != np.int64 or array.shape != shape:
+        raise RuleError(f"{name} are {array.dtype} of shape {array.shape}: the rule takes int64 of shape {shape}")
+
+
+def _check_range(bound: Bound, values: Array, where: str) -> None:
+    bound.check(int(values.min()), int(values.max()), where)
