@@ -1,0 +1,306 @@
+"""The agreement: who takes part, what is trained, by which rule, and what is done with the results.
+
+People write it as TOML (``agreement.toml``); :func:`read` validates it and fills in what was left out, so that nothing is implicit; its
+canonical JSON is entry 0 of the ledger, and every later message names that entry's digest. An agreement that contradicts itself is
+refused with one line that names the field.
+"""
+
+import json
+import tomllib
+from enum import StrEnum
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_snake
+
+from ledger.errors import FormatError
+from zk.errors import RuleError
+from zk.rule import Loss, Plan, Rule
+
+LABEL_SLOTS = 16
+MAX_PARTICIPANTS = 200  # a round entry stays below 65,535 bytes
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$")]
+
+
+def _kebab(name: str) -> str:
+    return to_snake(name).replace("_", "-")
+
+
+class Section(BaseModel):
+    """Strict, immutable, without unknown fields; kebab-case outside."""
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", alias_generator=_kebab, populate_by_name=True, serialize_by_alias=True
+    )
+
+
+class Federation(Section):
+    """Who takes part.
+
+    ``clients`` enrolments are waited for; the run starts with ``minimum_clients`` good ones. ``members`` lists the Ed25519 public keys
+    that may enrol (hexadecimal); empty means anybody may.
+    """
+
+    name: Name
+    clients: int = Field(ge=1, le=10_000)
+    minimum_clients: int = Field(default=1, ge=1)
+    minimum_samples: int = Field(default=1, ge=1)
+    maximum_samples: int = Field(default=65_536, ge=1, le=1_048_576)
+    members: tuple[Hex32, ...] = ()
+
+
+class Model(Section):
+    """Dense layers, ReLU between them: ``layers`` lists the widths from features to outputs.
+
+    The first model is public and nobody's choice: Glorot-uniform integers expanded from ``seed``, or the model whose digest is given.
+    """
+
+    layers: tuple[int, ...] = Field(min_length=2, max_length=16)
+    seed: Hex32 | None = None
+    initial: Hex32 | None = None
+
+
+class Training(Section):
+    """The rule of one round's local training; ``learning_rate / batch`` must be ``m·2^-l``."""
+
+    loss: Loss = Field(default=Loss.SOFTMAX)
+    batch: int = Field(default=32, ge=1, le=65_536)
+    local_steps: int = Field(default=16, ge=1, le=65_536)
+    learning_rate: float = Field(default=0.125, gt=0, le=1024, allow_inf_nan=False)
+
+
+class FixedPoint(Section):
+    """The fixed-point plan (see :class:`zk.rule.Plan`).
+
+    Bits after the binary point, limb width of range checks, range of a weight, and the learning rate divided by the batch size as
+    ``rate_numerator·2^-rate_shift``.
+    """
+
+    feature_bits: int
+    activation_bits: int
+    logit_bits: int
+    output_error_bits: int
+    error_bits: int
+    limb_bits: int
+    weight_range_bits: int
+    rate_numerator: int
+    rate_shift: int
+
+
+class Rounds(Section):
+    """How many rounds, how many clients in each, and when too few good replies end the run."""
+
+    count: int = Field(default=5, ge=1, le=100_000)
+    participants: int = Field(default=10, ge=1, le=MAX_PARTICIPANTS)
+    minimum_accepted: int = Field(default=1, ge=0)
+    reply_timeout: int = Field(default=600, ge=1, le=86_400)
+
+
+class Optimizer(StrEnum):
+    """What the server does with the weighted mean of the updates."""
+
+    AVERAGE = "average"
+    MOMENTUM = "momentum"
+    ADAM = "adam"
+    YOGI = "yogi"
+
+
+class Aggregation(Section):
+    """FedAvg weighted by enrolled samples, then a server optimiser (Reddi et al., ICLR 2021).
+
+    ``average`` applies the mean as it is, exactly; the others use ``learning_rate``, ``momentum`` (or ``beta_1``), ``beta_2``, ``epsilon``.
+    """
+
+    weighting: Literal["samples"] = "samples"
+    optimizer: Optimizer = Field(default=Optimizer.AVERAGE)
+    learning_rate: float = Field(default=1.0, gt=0, le=1024, allow_inf_nan=False)
+    momentum: float = Field(default=0.9, ge=0, lt=1, allow_inf_nan=False)
+    beta_2: float = Field(default=0.99, ge=0, lt=1, allow_inf_nan=False)
+    epsilon: float = Field(default=0.001, gt=0, le=1, allow_inf_nan=False)
+
+
+class Proof(Section):
+    """What an update must prove. This version knows ``none``: updates are committed, signed and in clear, training is not proved."""
+
+    kind: Literal["none"] = "none"
+
+
+class Privacy(Section):
+    """``public-updates``: every update is sent in clear, and what it reveals of the data it reveals."""
+
+    mode: Literal["public-updates"] = "public-updates"
+
+
+class DataTerms(Section):
+    """What the data is and what the parties may do with it: text that every client signs by accepting the agreement."""
+
+    description: str = Field(default="", max_length=4000)
+    terms: str = Field(default="", max_length=16_000)
+
+
+class Witnesses(Section):
+    """Who cosigns checkpoints, and how many cosignatures a checkpoint needs. None yet: this version accepts a quorum of 0 only."""
+
+    keys: tuple[str, ...] = ()
+    quorum: int = Field(default=0, ge=0)
+
+
+class Agreement(Section):
+    """The whole agreement, with nothing left implicit (build one with :func:`read` or :func:`complete`)."""
+
+    version: Literal[1] = 1
+    federation: Federation
+    model: Model
+    fixed_point: FixedPoint
+    training: Training = Training()
+    rounds: Rounds = Rounds()
+    aggregation: Aggregation = Aggregation()
+    proof: Proof = Proof()
+    privacy: Privacy = Privacy()
+    data: DataTerms = DataTerms()
+    witnesses: Witnesses = Witnesses()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        federation, rounds = self.federation, self.rounds
+        _require(
+            federation.minimum_clients <= federation.clients,
+            f"federation.minimum-clients is {federation.minimum_clients}, above federation.clients ({federation.clients})",
+        )
+        _require(
+            not federation.members or len(federation.members) >= federation.minimum_clients,
+            f"federation.members lists {len(federation.members)} keys, below federation.minimum-clients ({federation.minimum_clients})",
+        )
+        _require(len(set(federation.members)) == len(federation.members), "federation.members lists a key twice")
+        _require(
+            federation.minimum_samples <= federation.maximum_samples,
+            "federation.minimum-samples is above federation.maximum-samples",
+        )
+        _require(
+            rounds.participants <= federation.clients,
+            f"rounds.participants is {rounds.participants}, above federation.clients ({federation.clients})",
+        )
+        _require(
+            rounds.minimum_accepted <= rounds.participants,
+            f"rounds.minimum-accepted is {rounds.minimum_accepted}, above rounds.participants ({rounds.participants})",
+        )
+        _require(
+            (self.model.seed is None) != (self.model.initial is None),
+            "model needs exactly one of seed (64 hexadecimal digits) and initial (the digest of the first model)",
+        )
+        _require(
+            self.witnesses.quorum <= len(self.witnesses.keys),
+            f"witnesses.quorum is {self.witnesses.quorum}, above the number of witnesses ({len(self.witnesses.keys)})",
+        )
+        _require(not self.witnesses.keys, "witnesses.keys: this version collects no cosignatures yet: leave the list empty")
+        try:
+            rule = self.rule
+        except RuleError as error:
+            raise ValueError(f"training or fixed-point: {error}") from error
+        stated = Fraction(self.training.learning_rate) / self.training.batch
+        planned = Fraction(self.fixed_point.rate_numerator, 1 << self.fixed_point.rate_shift)
+        _require(
+            stated == planned,
+            f"fixed-point.rate-numerator and rate-shift say {planned}, but training.learning-rate / training.batch is {stated}",
+        )
+        # the weighted sum of all updates must stay an exact 64-bit integer
+        _require(
+            rounds.participants * federation.maximum_samples << rule.plan.weight_range_bits + 1 < 2**63,
+            "federation.maximum-samples times rounds.participants is too large for an exact 64-bit sum: lower one of them",
+        )
+        return self
+
+    @cached_property
+    def rule(self) -> Rule:
+        """The rule of local training; raises :class:`zk.errors.RuleError` when its parts do not fit."""
+        plan = Plan(**self.fixed_point.model_dump(by_alias=False))
+        return Rule(
+            layers=self.model.layers,
+            loss=self.training.loss,
+            batch=self.training.batch,
+            steps=self.training.local_steps,
+            plan=plan,
+        )
+
+    @property
+    def row_width(self) -> int:
+        """Values in a commitment row: features, the constant one and 16 label slots, up to a power of two."""
+        return 1 << (self.model.layers[0] + LABEL_SLOTS).bit_length()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON value whose canonical encoding everybody signs."""
+        return self.model_dump(mode="json")
+
+
+def read(path: Path) -> Agreement:
+    """Read and complete an ``agreement.toml``.
+
+    Raises
+    ------
+    FormatError
+        The file cannot be read, is not TOML, or does not state a consistent agreement; one line that names the field.
+    """
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FormatError(f"cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise FormatError(f"{path} is not TOML: {error}") from error
+    try:
+        return complete(fields)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def complete(fields: dict[str, Any]) -> Agreement:
+    """Fill in what may be left out (the fixed-point plan) and validate."""
+    filled = dict(fields)
+    try:
+        if "fixed-point" not in filled:
+            training = _section(Training, "training", filled)
+            model = _section(Model, "model", filled)
+            plan = Plan.derive(training.learning_rate, training.batch, model.layers)
+            filled["fixed-point"] = {name: getattr(plan, name.replace("-", "_")) for name in _plan_fields()}
+        return Agreement.model_validate_json(_json(filled))
+    except ValidationError as error:
+        raise FormatError(explain(error)) from error
+    except RuleError as error:
+        raise FormatError(f"training: {error}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """Return the first finding of a validation as one line: where, what, and what stood there."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ").replace("Extra inputs are not permitted", "unknown field")
+    given = first["input"]
+    shown = f" (got {given!r})" if isinstance(given, bool | int | float | str) and len(repr(given)) <= 80 else ""
+    more = f"; {error.error_count() - 1} more" if error.error_count() > 1 else ""
+    return f"{where}: {message}{shown}{more}" if where else f"{message}{more}"
+
+
+S = TypeVar("S", bound=Section)
+
+
+def _section(kind: type[S], name: str, fields: dict[str, Any]) -> S:
+    try:
+        return kind.model_validate_json(_json(fields.get(name, {})))
+    except ValidationError as error:
+        raise FormatError(f"{name}.{explain(error)}") from error
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, default=str)  # TOML has dates; no field takes one, and the validation says so
+
+
+def _plan_fields() -> list[str]:
+    return [_kebab(name) for name in FixedPoint.model_fields]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)

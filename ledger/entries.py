@@ -1,0 +1,273 @@
+"""What stands in the ledger: one kind, one schema, canonical JSON (RFC 8785), at most 65,535 bytes.
+
+Large things (commitments, updates, models, proofs) are *evidence*: files named by their SHA-256 and referenced by digest, size and media
+type. What a client says is a *statement* that it signed with its Ed25519 key; the ledger holds the statement with its signature.
+Unknown kinds and unknown fields are errors, never skipped.
+"""
+
+import base64
+from typing import Annotated, Literal, Self, TypeVar
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from ledger.agreement import Agreement, Hex32, Section, explain
+from ledger.canonical import digest, dump_json, load_json
+from ledger.errors import FormatError, VerificationError
+from ledger.verdicts import Reason
+
+MAX_ENTRY_BYTES = 65_535
+T = TypeVar("T", bound=BaseModel)
+Index = Annotated[int, Field(ge=0, le=9_999)]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Base64Signature = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{86}==$")]
+
+POINTS = "application/x-lunaria-g1-points"  # 48-byte compressed points of BLS12-381 G1, one after the other
+SCALARS = "application/x-lunaria-scalars"  # 32-byte big-endian scalars, one after the other
+TENSOR = "application/x-npy"  # one flat little-endian integer tensor
+OPENING_PROOF = "application/x-lunaria-row-openings-v1"  # see zk.opening
+STATEMENT = "application/x-lunaria-signed-statement+json"
+
+
+class Reference(Section):
+    """A file of evidence: its SHA-256, its size in bytes, and how to read it."""
+
+    digest: Hex32
+    size: int = Field(ge=0, le=2**32)
+    media_type: str = Field(pattern=r"^[a-z]+/[a-z0-9.+-]+$", max_length=80)
+
+    @classmethod
+    def of(cls, data: bytes, media_type: str) -> Self:
+        """Return the reference of ``data``."""
+        return cls(digest=digest(data), size=len(data), media_type=media_type)
+
+
+class EnrolmentStatement(Section):
+    """A client joins: it accepts the agreement, and commits to its data and to its first nonce.
+
+    ``run`` is the digest of entry 0. ``rows`` are the commitments to its samples, one each; ``opening_proof`` shows that it can open them.
+    ``nonce`` is the commitment to what it adds to the first beacon.
+    """
+
+    run: Hex32
+    client: Hex32
+    samples: int = Field(ge=1)
+    rows: Reference
+    opening_proof: Reference
+    nonce: Hex32
+
+
+class ContributionStatement(Section):
+    """A client's contribution to one round: from which model, on which batch, committed how.
+
+    ``model`` and ``batch`` are digests, ``commitment`` the Pedersen rows of the update, ``update`` the update itself and ``blinds`` the
+    values that open the one to the other. ``nonce`` commits to what the client adds to a later beacon.
+    """
+
+    run: Hex32
+    round: int = Field(ge=1)
+    client: Hex32
+    model: Hex32
+    batch: Hex32
+    samples: int = Field(ge=1)
+    commitment: Reference
+    update: Reference
+    blinds: Reference
+    nonce: Hex32
+
+
+Statement = EnrolmentStatement | ContributionStatement
+
+
+class SignedStatement(Section):
+    """A statement with its author's Ed25519 signature over a kind label and the canonical JSON (RFC 8032, RFC 8785)."""
+
+    statement: Statement
+    signature: Base64Signature
+
+    @classmethod
+    def sign(cls, statement: Statement, key: Ed25519PrivateKey) -> Self:
+        """Sign ``statement``; the key must be the one that it names."""
+        return cls(statement=statement, signature=base64.b64encode(key.sign(_signing_bytes(statement))).decode())
+
+    def check(self) -> None:
+        """Verify the signature by the key that the statement names.
+
+        Raises
+        ------
+        VerificationError
+            The signature is not that client's.
+        """
+        try:
+            key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.statement.client))
+            key.verify(base64.b64decode(self.signature, validate=True), _signing_bytes(self.statement))
+        except (InvalidSignature, ValueError) as error:
+            raise VerificationError(f"the signature is not by client {self.statement.client[:16]}") from error
+
+    def encode(self) -> bytes:
+        """Return the canonical JSON."""
+        return dump_json(self.model_dump(mode="json"))
+
+
+class SignedEnrolment(SignedStatement):
+    """An enrolment, signed."""
+
+    statement: EnrolmentStatement
+
+
+class SignedContribution(SignedStatement):
+    """A contribution, signed."""
+
+    statement: ContributionStatement
+
+
+def _signing_bytes(statement: Statement) -> bytes:
+    """Return what is signed: a label that no other kind of message shares, and the statement."""
+    label = "enrolment" if isinstance(statement, EnrolmentStatement) else "contribution"
+    return f"lunaria/v1/{label}\n".encode() + dump_json(statement.model_dump(mode="json"))
+
+
+class AgreementEntry(Section):
+    """Entry 0. Its digest is the run's name everywhere.
+
+    ``run`` is a random value that makes two runs of one agreement different; ``origin`` and ``log_key`` name the ledger and its key as
+    in its checkpoints; ``model`` is the digest of the first model, ``tables`` of the public tables the loss uses.
+    """
+
+    kind: Literal["agreement"] = "agreement"
+    version: Literal[1] = 1
+    run: Hex32
+    origin: str = Field(max_length=255)
+    log_key: str = Field(max_length=255)
+    model: Reference
+    tables: Hex32
+    agreement: Agreement
+
+
+class EnrolmentEntry(Section):
+    """A client's enrolment. Clients are numbered from 0 in the order of these entries, which is the order of their keys."""
+
+    kind: Literal["enrolment"] = "enrolment"
+    version: Literal[1] = 1
+    enrolment: SignedEnrolment
+
+
+class Reveal(Section):
+    """The nonce that a client had committed to, opened after the checkpoint it is mixed with."""
+
+    client: Index
+    nonce: Hex32
+
+
+class Verdict(Section):
+    """What became of one participant's reply. ``contribution`` is the signed statement, where one could be read."""
+
+    client: Index
+    reason: Reason
+    contribution: Reference | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the update entered the aggregate."""
+        return self.reason is Reason.ACCEPTED
+
+
+class Aggregate(Section):
+    """The sum of the accepted updates, weighted by samples; ``blinds`` open the sum of their commitments to it."""
+
+    samples: Count
+    sum: Reference
+    blinds: Reference
+
+
+class TestResult(Section):
+    """The new model on the server's test data, as the server states it: an audit cannot recompute it without that data.
+
+    ``correct`` of ``total`` for classification; for regression ``squared_error`` is the sum over ``total`` outputs, in units of
+    2^-2·logit-bits.
+    """
+
+    __test__ = False  # not a pytest class
+    data: Hex32
+    total: Count
+    correct: Count | None = None
+    squared_error: Count | None = None
+
+
+class RoundEntry(Section):
+    """One round: who was chosen by which beacon, what each did, and which model came out.
+
+    ``withheld`` lists the clients that did not reveal their nonce; ``aggregate`` is absent when nothing was accepted, and the model then
+    stays what it was.
+    """
+
+    kind: Literal["round"] = "round"
+    version: Literal[1] = 1
+    round: int = Field(ge=1)
+    reveals: tuple[Reveal, ...]
+    withheld: tuple[Index, ...]
+    beacon: Hex32
+    model_before: Hex32
+    model_after: Reference
+    verdicts: tuple[Verdict, ...]
+    aggregate: Aggregate | None
+    test: TestResult | None
+
+
+class ClosingEntry(Section):
+    """The last entry: how the run ended, after how many rounds, with which model."""
+
+    kind: Literal["closing"] = "closing"
+    version: Literal[1] = 1
+    outcome: Literal["completed", "too-few-accepted", "interrupted"]
+    rounds: int = Field(ge=0)
+    model: Hex32
+
+
+Entry = AgreementEntry | EnrolmentEntry | RoundEntry | ClosingEntry
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
+_CONTRIBUTION = TypeAdapter(SignedContribution)
+_ENROLMENT = TypeAdapter(SignedEnrolment)
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Return the entry's canonical bytes, the leaf of the tree.
+
+    Raises
+    ------
+    FormatError
+        The entry is larger than 65,535 bytes.
+    """
+    data = dump_json(entry.model_dump(mode="json"))
+    if len(data) > MAX_ENTRY_BYTES:
+        raise FormatError(f"this {entry.kind} entry takes {len(data)} bytes, above the limit of {MAX_ENTRY_BYTES}")
+    return data
+
+
+def decode_entry(data: bytes) -> Entry:
+    """Parse an entry; only the canonical encoding of a known kind with known fields is accepted."""
+    return _decode(_ENTRY, data, "the entry")
+
+
+def decode_contribution(data: bytes) -> SignedContribution:
+    """Parse a signed contribution; its signature is not checked here."""
+    return _decode(_CONTRIBUTION, data, "the contribution")
+
+
+def decode_enrolment(data: bytes) -> SignedEnrolment:
+    """Parse a signed enrolment; its signature is not checked here."""
+    return _decode(_ENROLMENT, data, "the enrolment")
+
+
+def _decode(adapter: TypeAdapter[T], data: bytes, what: str) -> T:
+    if len(data) > MAX_ENTRY_BYTES:
+        raise FormatError(f"{what} takes {len(data)} bytes, above the limit of {MAX_ENTRY_BYTES}")
+    load_json(data, what)
+    try:
+        value = adapter.validate_json(data)
+    except ValidationError as error:
+        raise FormatError(f"{what} does not follow its schema: {explain(error)}") from error
+    if dump_json(value.model_dump(mode="json")) != data:
+        raise FormatError(f"{what} leaves fields out that its canonical encoding writes")
+    return value

@@ -1,0 +1,166 @@
+"""Judging a contribution: the checks that give a reply its verdict, the same for the strategy and for the audit.
+
+A reply is judged on its own. :func:`judge_statement` needs the signed statement only; :func:`open_parts` needs the update, its
+commitment and the blinds, and ends in an equation over the group that :mod:`zk.equations` checks, one alone or many together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ledger.aggregation import weighted_sum
+from ledger.beacon import batch_digest, batch_indices
+from ledger.canonical import load_vector
+from ledger.entries import ContributionStatement, EnrolmentStatement, Reference, SignedContribution, decode_contribution
+from ledger.errors import FormatError, VerificationError
+from ledger.verdicts import Reason
+from zk.combine import as_rows, combine_rows
+from zk.equations import Equation, random_weights
+from zk.errors import EncodingError
+from zk.field import ORDER, decode_scalars
+from zk.group import Point
+from zk.pedersen import CommitmentKey
+from zk.rule import Rule
+
+IntVector = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a contribution to one round must say.
+
+    Attributes
+    ----------
+    run, round, model, beacon
+        Digest of entry 0, round number, digest of the global model, beacon (all hexadecimal but the number).
+    rule : Rule
+        The rule of local training.
+    weights : int64 array of shape (rule.size,)
+        The global model.
+    """
+
+    run: str
+    round: int
+    model: str
+    beacon: str
+    rule: Rule
+    weights: IntVector
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The large parts of a contribution as bytes: canonical tensor, points, scalars."""
+
+    update: bytes
+    commitment: bytes
+    blinds: bytes
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A contribution whose parts were read: the update, its commitment and what opens it.
+
+    Attributes
+    ----------
+    update : int64 array of shape (rule.size,)
+    commitment : list of Point
+        One for each row of the update.
+    blinds : list of int
+        One for each row.
+    """
+
+    update: IntVector
+    commitment: list[Point]
+    blinds: list[int]
+
+
+def judge_statement(expected: Expected, member: EnrolmentStatement, data: bytes) -> tuple[Reason | None, SignedContribution | None]:
+    """Judge what a client signed; ``None`` for the reason means that nothing is wrong so far."""
+    try:
+        signed = decode_contribution(data)
+    except FormatError:
+        return Reason.MALFORMED, None
+    statement = signed.statement
+    if statement.client != member.client:
+        return Reason.WRONG_CLIENT, signed
+    try:
+        signed.check()
+    except VerificationError:
+        return Reason.BAD_SIGNATURE, signed
+    batch = batch_digest(batch_indices(expected.beacon, member.client, member.samples, expected.rule.samples))
+    claims = (
+        (statement.run == expected.run, Reason.WRONG_RUN),
+        (statement.round == expected.round, Reason.WRONG_ROUND),
+        (statement.model == expected.model, Reason.STALE_MODEL),
+        (statement.batch == batch, Reason.WRONG_BATCH),
+        (statement.samples == member.samples, Reason.WRONG_SAMPLES),
+    )
+    return next((reason for holds, reason in claims if not holds), None), signed
+
+
+def open_parts(expected: Expected, key: CommitmentKey, statement: ContributionStatement, parts: Parts) -> Reason | Opened:
+    """Read and judge the large parts; what is left is whether :func:`opening_equation` holds."""
+    named = ((statement.update, parts.update), (statement.commitment, parts.commitment), (statement.blinds, parts.blinds))
+    if any(reference != Reference.of(data, reference.media_type) for reference, data in named):
+        return Reason.EVIDENCE_MISMATCH
+    try:
+        update = load_vector(parts.update, expected.rule.size, "the update")
+    except FormatError:
+        return Reason.WRONG_SHAPE
+    limit = 1 << expected.rule.plan.weight_range_bits
+    if not within(update, 2 * limit) or not within(expected.weights + update, limit):
+        return Reason.OUT_OF_RANGE
+    rows = key.rows_for(expected.rule.size)
+    try:
+        return Opened(update, key.decode(parts.commitment, rows), decode_scalars(parts.blinds, rows))
+    except EncodingError:
+        return Reason.BAD_ENCODING
+
+
+def within(values: IntVector, limit: int) -> bool:
+    """Whether all values lie strictly between ``-limit`` and ``limit``."""
+    return not values.size or (-limit < int(values.min()) and int(values.max()) < limit)
+
+
+def opening_equation(key: CommitmentKey, opened: Opened) -> Equation:
+    """Return an equation that holds when every row of the commitment opens to its row of the update.
+
+    The rows are combined with fresh random weights, so that a million values cost one multi-scalar product of ``width`` generators.
+    """
+    weights = random_weights(len(opened.commitment))
+    return Equation(
+        generators=combine_rows(weights, as_rows(opened.update, key.width)),
+        blinding=sum(weight * blind for weight, blind in zip(weights, opened.blinds, strict=True)) % ORDER,
+        points=opened.commitment,
+        scalars=[-weight for weight in weights],
+        weighted=True,
+    )
+
+
+def sum_equation(
+    key: CommitmentKey, commitments: Sequence[Sequence[Point]], samples: Sequence[int], total: IntVector, blinds: Sequence[int]
+) -> Equation:
+    """Return an equation that holds when the commitments, weighted by samples and added, open to ``total`` with ``blinds``.
+
+    It needs no update: this is what an audit checks when the updates were left out of the export.
+    """
+    weights = random_weights(len(blinds))
+    return Equation(
+        generators=combine_rows(weights, as_rows(total, key.width)),
+        blinding=sum(weight * blind for weight, blind in zip(weights, blinds, strict=True)) % ORDER,
+        points=[point for commitment in commitments for point in commitment],
+        scalars=[-weight * count for commitment, count in zip(commitments, samples, strict=True) for weight in weights[: len(commitment)]],
+        weighted=True,
+    )
+
+
+def add_up(opened: Sequence[Opened], samples: Sequence[int]) -> tuple[IntVector, list[int]]:
+    """Return the weighted sum of updates and of blinds, row by row."""
+    total = weighted_sum([item.update for item in opened], samples)
+    blinds = [
+        sum(count * blind for count, blind in zip(samples, row, strict=True)) % ORDER
+        for row in zip(*(item.blinds for item in opened), strict=True)
+    ]
+    return total, blinds

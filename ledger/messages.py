@@ -1,0 +1,129 @@
+"""What server and clients say to each other, as plain fields: the content of Flower's ConfigRecords.
+
+Both rooms use these classes, so that neither knows the other. Every request carries a :class:`LedgerView`, and a client acts only on a
+ledger that extends the one it saw before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self, get_origin
+
+from ledger import merkle
+from ledger.checkpoint import Checkpoint, open_checkpoint
+from ledger.errors import FormatError, LedgerError, VerificationError
+from ledger.note import Ed25519Verifier
+
+Value = int | float | str | bytes | bool | list[int] | list[float] | list[str] | list[bytes] | list[bool]  # as in Flower
+RECORD = "lunaria"  # the key of the ConfigRecord in a message
+
+
+class Fields:
+    """Dataclasses that are read from, and written as, the fields of a ConfigRecord."""
+
+    def to_fields(self) -> dict[str, Value]:
+        """Return the fields by name."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_fields(cls, record: Mapping[str, object]) -> Self:
+        """Read the fields of this class from a record.
+
+        Raises
+        ------
+        FormatError
+            A field is missing, or is not of its type.
+        """
+        values = {}
+        for field in fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
+            value = record.get(field.name)
+            expected = get_origin(field.type) or field.type
+            if not isinstance(value, expected):  # type: ignore[arg-type]  # annotations here are classes
+                raise FormatError(f"the message lacks {field.name}, or it is not {getattr(expected, '__name__', expected)}")
+            values[field.name] = value
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class LedgerView(Fields):
+    """The ledger as the server shows it to a client.
+
+    Attributes
+    ----------
+    checkpoint : bytes
+        The last checkpoint, a signed note.
+    old_size : int
+        The size that the client is believed to have seen; 0 for none.
+    consistency : list of bytes
+        The proof that the checkpoint extends that size (empty for 0).
+    entry, entry_index, inclusion : bytes, int, list of bytes
+        The entry that says which model is current (the agreement, or the last round), with its proof of inclusion.
+    """
+
+    checkpoint: bytes
+    old_size: int
+    consistency: list[bytes]
+    entry: bytes
+    entry_index: int
+    inclusion: list[bytes]
+
+    def follow(self, verifier: Ed25519Verifier, last: Checkpoint | None) -> Checkpoint:
+        """Check that this view is signed by the log, holds its entry, and extends ``last``.
+
+        Raises
+        ------
+        VerificationError
+            It is not, does not, or shows another history.
+        """
+        new = open_checkpoint(self.checkpoint, verifier, verifier.key.name)
+        if last is not None:
+            if self.old_size != last.size:
+                raise VerificationError(f"the server proves consistency from size {self.old_size}, but size {last.size} was seen last")
+            if new.size < last.size:
+                raise VerificationError(f"the ledger shrank from {last.size} to {new.size} entries: keep both checkpoints as evidence")
+            try:
+                merkle.verify_consistency(last.size, new.size, last.root, new.root, self.consistency)
+            except LedgerError as error:
+                raise VerificationError(f"the ledger shows another history than before ({error}): keep both checkpoints") from error
+        merkle.verify_inclusion(merkle.leaf_hash(self.entry), self.entry_index, new.size, self.inclusion, new.root)
+        return new
+
+
+@dataclass(frozen=True)
+class EnrolReply(Fields):
+    """A signed enrolment with its evidence."""
+
+    statement: bytes
+    rows: bytes
+    opening_proof: bytes
+
+
+@dataclass(frozen=True)
+class RevealRequest(Fields):
+    """Asks for the nonce of the coming round."""
+
+    round: int
+
+
+@dataclass(frozen=True)
+class RevealReply(Fields):
+    """A nonce, 32 bytes."""
+
+    nonce: bytes
+
+
+@dataclass(frozen=True)
+class TrainRequest(Fields):
+    """Asks for a contribution: the round, and the nonces that were revealed for its beacon, by client number."""
+
+    round: int
+    clients: list[int]
+    nonces: list[bytes]
+
+
+@dataclass(frozen=True)
+class TrainReply(Fields):
+    """A signed contribution with its evidence; the update itself travels as Flower's ArrayRecord."""
+
+    statement: bytes
+    commitment: bytes
+    blinds: bytes

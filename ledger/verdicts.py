@@ -1,0 +1,51 @@
+"""The verdicts on replies: one reason code each, the same for the server and for the audit."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a reply was accepted or rejected. The text of :data:`EXPLANATIONS` says it to a person."""
+
+    ACCEPTED = "accepted"
+    NO_REPLY = "no-reply"
+    CLIENT_ERROR = "client-error"
+    DUPLICATE = "duplicate"
+    MALFORMED = "malformed"
+    BAD_SIGNATURE = "bad-signature"
+    WRONG_CLIENT = "wrong-client"
+    WRONG_RUN = "wrong-run"
+    WRONG_ROUND = "wrong-round"
+    STALE_MODEL = "stale-model"
+    WRONG_BATCH = "wrong-batch"
+    WRONG_SAMPLES = "wrong-samples"
+    WRONG_TYPE = "wrong-type"
+    WRONG_SHAPE = "wrong-shape"
+    OUT_OF_RANGE = "out-of-range"
+    EVIDENCE_MISMATCH = "evidence-mismatch"
+    BAD_ENCODING = "bad-encoding"
+    COMMITMENT_MISMATCH = "commitment-mismatch"
+
+
+EXPLANATIONS: dict[Reason, str] = {
+    Reason.ACCEPTED: "every check passed; the update entered the aggregate",
+    Reason.NO_REPLY: "no reply within the agreed time",
+    Reason.CLIENT_ERROR: "the client's program reported an error instead of an update",
+    Reason.DUPLICATE: "several different replies from one client",
+    Reason.MALFORMED: "the reply lacks a part, or its statement cannot be read",
+    Reason.BAD_SIGNATURE: "the statement is not signed by the client it names",
+    Reason.WRONG_CLIENT: "the statement names another client than the one that was asked",
+    Reason.WRONG_RUN: "the statement belongs to another run",
+    Reason.WRONG_ROUND: "the statement belongs to another round",
+    Reason.STALE_MODEL: "the statement starts from another model than this round's",
+    Reason.WRONG_BATCH: "the statement names another batch than the beacon chose",
+    Reason.WRONG_SAMPLES: "the stated number of samples is not the enrolled one",
+    Reason.WRONG_TYPE: "the update is not made of 64-bit integers",
+    Reason.WRONG_SHAPE: "the update does not have the model's shape",
+    Reason.OUT_OF_RANGE: "the updated model leaves the agreed range of weights",
+    Reason.EVIDENCE_MISMATCH: "a part of the reply is not the one whose digest was signed",
+    Reason.BAD_ENCODING: "commitment or blinds are not canonical encodings of the right length",
+    Reason.COMMITMENT_MISMATCH: "the commitment does not open to the update",
+}
+
+# Verdicts about the absence of something: nothing was left behind from which an audit could derive them again.
+UNWITNESSED = frozenset({Reason.NO_REPLY, Reason.CLIENT_ERROR, Reason.DUPLICATE, Reason.MALFORMED})
