@@ -1,0 +1,84 @@
+"""Flower's ClientApp: enrol, reveal, train, evaluate. What a client does is in :mod:`clients.member`; here messages come and go."""
+
+from collections.abc import Callable
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from clients.exact import ExactTrainer
+from clients.member import IntArray, Member
+from clients.settings import member_from
+from clients.state import remember
+from ledger.messages import RECORD, LedgerView, RevealRequest, TrainRequest
+from zk.sgd import accuracy_counts, squared_error
+
+MemberFactory = Callable[[Context], Member]
+
+
+def client_app(member_of: MemberFactory = member_from) -> ClientApp:
+    """Return the app of a data owner.
+
+    Parameters
+    ----------
+    member_of : callable from Context to Member
+        Where identity, data and memory come from: by default from Flower's node and run configuration.
+    """
+    app = ClientApp()
+
+    @app.query("enrol")
+    def enrol(message: Message, context: Context) -> Message:
+        member = member_of(context)
+        reply = member.enrol(_view(message))
+        remember(member, context)
+        return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields())}))
+
+    @app.query("reveal")
+    def reveal(message: Message, context: Context) -> Message:
+        member = member_of(context)
+        reply = member.reveal(RevealRequest.from_fields(message.content.config_records[RECORD]), _view(message))
+        remember(member, context)
+        return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields())}))
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        member = member_of(context)
+        trainer = ExactTrainer(member.rule())
+        request = TrainRequest.from_fields(message.content.config_records[RECORD])
+        update, samples, reply = member.contribute(request, _view(message), _weights(message), trainer)
+        remember(member, context)
+        content: dict[str, ArrayRecord | MetricRecord | ConfigRecord] = {
+            "arrays": ArrayRecord({f"layer-{i}": Array(change) for i, change in enumerate(update)}),
+            "metrics": MetricRecord({"num-examples": samples}),
+            RECORD: ConfigRecord(reply.to_fields()),
+        }
+        return _reply(message, RecordDict(content))
+
+    @app.evaluate()
+    def evaluate(message: Message, context: Context) -> Message:
+        member = member_of(context)
+        rule = member.rule()
+        x, y = (part.astype(np.int64) for part in member.data(rule))
+        if rule.loss == "mean-squared-error":
+            metrics = {"squared-error": float(squared_error(rule, _weights(message), x, y))}
+        else:
+            correct, total = accuracy_counts(rule, _weights(message), x, y)
+            metrics = {"accuracy": correct / total}
+        return _reply(message, RecordDict({"metrics": MetricRecord({**metrics, "num-examples": len(x)})}))
+
+    return app
+
+
+def _view(message: Message) -> LedgerView:
+    return LedgerView.from_fields(message.content.config_records[RECORD])
+
+
+def _weights(message: Message) -> list[IntArray]:
+    return message.content.array_records["arrays"].to_numpy_ndarrays()
+
+
+def _reply(message: Message, content: RecordDict) -> Message:
+    return Message(content=content, reply_to=message)
+
+
+app = client_app()

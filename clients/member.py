@@ -1,0 +1,297 @@
+"""A data owner in a federation: follows the ledger, enrols, reveals its nonces, trains and commits.
+
+The protocol of one client, without Flower and without I/O. Before it does anything it checks what it was shown: that the ledger
+extends what it saw before, that the model it is to train is the one in the ledger, that the batch is the one the beacon chose and that
+the beacon was made after its own nonce was committed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from clients.commitments import client_key, commit_data, data_blinds, data_rows
+from clients.errors import MemberError
+from ledger.agreement import Agreement
+from ledger.beacon import NONCE_BYTES, batch_digest, batch_indices, beacon, commit_nonce
+from ledger.canonical import digest, dump_vector
+from ledger.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint
+from ledger.enrolment import opening_context
+from ledger.entries import (
+    OPENING_PROOF,
+    POINTS,
+    SCALARS,
+    TENSOR,
+    AgreementEntry,
+    ContributionStatement,
+    EnrolmentEntry,
+    EnrolmentStatement,
+    Entry,
+    Reference,
+    RoundEntry,
+    SignedContribution,
+    SignedEnrolment,
+    decode_entry,
+)
+from ledger.identity import public_key, signing_key
+from ledger.messages import EnrolReply, Fields, LedgerView, RevealReply, RevealRequest, TrainReply, TrainRequest
+from ledger.note import Ed25519Verifier, VerifierKey
+from zk.blinding import BlindingSource
+from zk.field import encode_scalars
+from zk.opening import RowOpenings, prove
+from zk.rule import Rule, tables_digest
+from zk.sgd import flatten, unflatten
+
+IntArray = npt.NDArray[np.int64]
+Samples = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]
+
+
+class Trainer(Protocol):
+    """Whatever trains exactly: :class:`clients.exact.ExactTrainer`, or the NumPy specification."""
+
+    def train(self, weights: Sequence[IntArray], x: IntArray, y: IntArray) -> list[IntArray]:
+        """Return the weights after the rule's steps on these samples, in their order."""
+
+
+@dataclass(frozen=True)
+class MemberState(Fields):
+    """What a client remembers between messages. Secret: it never leaves the client.
+
+    Attributes
+    ----------
+    agreement : bytes
+        Entry 0, as accepted.
+    checkpoint : str
+        The text of the last checkpoint seen.
+    row_seed : bytes
+        Expands to the blinds of the committed data set.
+    statement : str
+        The digest of the last signed statement, whose entry commits to ``nonce``.
+    nonce : bytes
+        To be revealed for the next beacon.
+    revealed : int
+        The round for which a nonce was revealed last; 0 for none.
+    """
+
+    agreement: bytes
+    checkpoint: str
+    row_seed: bytes
+    statement: str
+    nonce: bytes
+    revealed: int = 0
+
+    @property
+    def run(self) -> str:
+        """The digest of entry 0."""
+        return digest(self.agreement)
+
+    def opening(self) -> AgreementEntry:
+        """Return entry 0, parsed."""
+        return _agreement(self.agreement)
+
+    def last(self) -> Checkpoint:
+        """Return the last checkpoint seen."""
+        return parse_checkpoint(self.checkpoint)
+
+
+@dataclass
+class Member:
+    """One client.
+
+    Parameters
+    ----------
+    secret : bytes
+        32 bytes that only this client knows; identity, blinds and nonces derive from it.
+    data : callable from Rule to two integer arrays of shapes (n, features) and (n, outputs)
+        Loads its data on the agreed grid; the same samples in the same order each time.
+    state : MemberState or None
+        What it remembers; ``None`` before it has enrolled. Replaced by each call.
+    agreement : Agreement or None
+        What its owner has agreed to; another agreement is refused. ``None`` accepts what the server shows.
+    deterministic : bool
+        For seeded simulations only (see :class:`zk.blinding.BlindingSource`).
+    """
+
+    secret: bytes
+    data: Callable[[Rule], Samples]
+    state: MemberState | None = None
+    agreement: Agreement | None = None
+    deterministic: bool = False
+
+    def enrol(self, view: LedgerView) -> EnrolReply:
+        """Accept the agreement that the view shows, commit to the data and sign.
+
+        Raises
+        ------
+        MemberError
+            The agreement is not the owner's, or the data does not fit it.
+        """
+        opening = _agreement(view.entry)
+        if view.entry_index != 0:
+            raise MemberError("the agreement that the server shows is not entry 0 of its ledger")
+        checkpoint = view.follow(_verifier(opening), self.state.last() if self.state else None)
+        if self.agreement is not None and self.agreement != opening.agreement:
+            raise MemberError("the server's agreement is not the one this client was given: compare the two and ask the organiser")
+        if self.state is not None and self.state.agreement != view.entry:
+            raise MemberError("this client has already enrolled in another run: give it a state folder of its own")
+        rule = opening.agreement.rule
+        if opening.tables != tables_digest(rule):
+            raise MemberError("the public tables of this version are not the agreed ones: install the agreed version")
+        x, y = self._checked_data(rule)
+        run, source, key = digest(view.entry), self._source(), signing_key(self.secret)
+        rows = data_rows(rule, opening.agreement.row_width, x, y)
+        context = bytes.fromhex(run) + bytes.fromhex(digest(rows.tobytes()))
+        row_seed = source.secret_bytes("row seed", context, 32)
+        nonce = source.secret_bytes("nonce", context, NONCE_BYTES)
+        commitment_key = client_key(rows.shape[1])
+        blinds = data_blinds(row_seed, len(rows))
+        points = commit_data(commitment_key, rows, blinds)
+        client = public_key(key)
+        proof = prove(commitment_key, RowOpenings(opening_context(run, client), points), rows, blinds, source)
+        statement = EnrolmentStatement(
+            run=run,
+            client=client,
+            samples=len(rows),
+            rows=Reference.of(points, POINTS),
+            opening_proof=Reference.of(proof, OPENING_PROOF),
+            nonce=commit_nonce(run, client, nonce),
+        )
+        signed = SignedEnrolment.sign(statement, key).encode()
+        self.state = MemberState(view.entry, format_checkpoint(checkpoint), row_seed, digest(signed), nonce)
+        return EnrolReply(signed, points, proof)
+
+    def reveal(self, request: RevealRequest, view: LedgerView) -> RevealReply:
+        """Reveal the nonce for a round, once the ledger holds the commitment to it.
+
+        Raises
+        ------
+        MemberError
+            The entry in the view is not the one that commits to the nonce, so the server could still choose with it.
+        """
+        state = self._enrolled()
+        checkpoint = view.follow(_verifier(state.opening()), state.last())
+        entry = decode_entry(view.entry)
+        if not _commits_to(entry, state.statement) or request.round != _next_round(entry):
+            raise MemberError("the ledger does not hold this client's last statement: it keeps its nonce")
+        if state.revealed >= request.round and checkpoint != state.last():
+            raise MemberError(f"the nonce of round {request.round} is out already, for another checkpoint")
+        self.state = replace(state, checkpoint=format_checkpoint(checkpoint), revealed=request.round)
+        return RevealReply(state.nonce)
+
+    def contribute(
+        self, request: TrainRequest, view: LedgerView, weights: Sequence[IntArray], trainer: Trainer
+    ) -> tuple[list[IntArray], int, TrainReply]:
+        """Train from the global model on the batch of the beacon, commit to the update and sign.
+
+        Returns
+        -------
+        update : list of int64 arrays
+            One for each layer.
+        samples : int
+            How many samples this client enrolled: its weight in the average.
+        reply : TrainReply
+
+        Raises
+        ------
+        MemberError
+            The model, the checkpoint or the beacon is not what the ledger says.
+        zk.errors.RangeError
+            A value left the agreed ranges: the plan is too narrow for this data.
+        """
+        state = self._enrolled()
+        opening, run = state.opening(), state.run
+        rule = opening.agreement.rule
+        checkpoint = view.follow(_verifier(opening), state.last())
+        if state.revealed == request.round and checkpoint != state.last():
+            raise MemberError(f"the checkpoint changed after the nonces of round {request.round} were revealed")
+        entry = decode_entry(view.entry)
+        model = digest(dump_vector(flatten(weights)))
+        if _next_round(entry) != request.round or _model(entry) != model:
+            raise MemberError(f"the model that the server sent is not the one that the ledger has for round {request.round}")
+        if isinstance(entry, RoundEntry) and view.entry_index != checkpoint.size - 1:
+            raise MemberError("the server does not show the last entry of its ledger")
+        if len(request.clients) != len(request.nonces) or len(set(request.clients)) != len(request.clients):
+            raise MemberError("the revealed nonces do not belong to one client each")
+        if state.revealed == request.round and state.nonce not in request.nonces:
+            raise MemberError("the beacon leaves out the nonce that this client revealed")
+        key, x, y = signing_key(self.secret), *self._checked_data(rule)
+        client = public_key(key)
+        nonces = {number: nonce.hex() for number, nonce in zip(request.clients, request.nonces, strict=True)}
+        indices = batch_indices(beacon(run, request.round, checkpoint, nonces), client, len(x), rule.samples)
+        trained = trainer.train(weights, x[indices], y[indices])
+        update = flatten(trained) - flatten(weights)
+
+        encoded, source = dump_vector(update), self._source()
+        context = bytes.fromhex(run) + request.round.to_bytes(4, "big") + bytes.fromhex(digest(encoded))
+        commitment_key = client_key(opening.agreement.row_width)
+        blinds = source.scalars("update rows", context, commitment_key.rows_for(len(update)))
+        commitment = commitment_key.encode(commitment_key.commit_rows(update, blinds))
+        nonce = source.secret_bytes("nonce", context, NONCE_BYTES)
+        statement = ContributionStatement(
+            run=run,
+            round=request.round,
+            client=client,
+            model=model,
+            batch=batch_digest(indices),
+            samples=len(x),
+            commitment=Reference.of(commitment, POINTS),
+            update=Reference.of(encoded, TENSOR),
+            blinds=Reference.of(encode_scalars(blinds), SCALARS),
+            nonce=commit_nonce(run, client, nonce),
+        )
+        signed = SignedContribution.sign(statement, key).encode()
+        self.state = replace(state, checkpoint=format_checkpoint(checkpoint), statement=digest(signed), nonce=nonce)
+        return unflatten(rule, update), len(x), TrainReply(signed, commitment, encode_scalars(blinds))
+
+    def rule(self) -> Rule:
+        """Return the agreed rule of training; raises MemberError before enrolment."""
+        return self._enrolled().opening().agreement.rule
+
+    def _source(self) -> BlindingSource:
+        return BlindingSource(self.secret, deterministic=self.deterministic)
+
+    def _enrolled(self) -> MemberState:
+        if self.state is None:
+            raise MemberError("this client has not enrolled: it has no agreement to act under")
+        return self.state
+
+    def _checked_data(self, rule: Rule) -> tuple[IntArray, IntArray]:
+        x, y = self.data(rule)
+        features, outputs = rule.layers[0], rule.layers[-1]
+        if x.shape[1] != features or y.shape[1] != outputs:
+            raise MemberError(
+                f"the data has {x.shape[1]} features and {y.shape[1]} outputs, the agreed model takes {features} and {outputs}"
+            )
+        return x.astype(np.int64), y.astype(np.int64)
+
+
+def _agreement(data: bytes) -> AgreementEntry:
+    entry = decode_entry(data)
+    if not isinstance(entry, AgreementEntry):
+        raise MemberError(f"the server shows an entry of kind {entry.kind} where the agreement should be")
+    return entry
+
+
+def _verifier(opening: AgreementEntry) -> Ed25519Verifier:
+    return Ed25519Verifier(VerifierKey.parse(opening.log_key))
+
+
+def _commits_to(entry: Entry, statement: str) -> bool:
+    if isinstance(entry, EnrolmentEntry):
+        return digest(entry.enrolment.encode()) == statement
+    if isinstance(entry, RoundEntry):
+        found = (verdict.contribution for verdict in entry.verdicts if verdict.accepted)
+        return any(reference is not None and reference.digest == statement for reference in found)
+    return False
+
+
+def _next_round(entry: Entry) -> int:
+    return entry.round + 1 if isinstance(entry, RoundEntry) else 1
+
+
+def _model(entry: Entry) -> str | None:
+    if isinstance(entry, RoundEntry):
+        return entry.model_after.digest
+    return entry.model.digest if isinstance(entry, AgreementEntry) else None

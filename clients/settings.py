@@ -1,0 +1,82 @@
+"""Where a client's identity and data come from: Flower's node and run configuration.
+
+=====================  =====================================================================================================
+``data``               a data set (see :func:`clients.datasets.load`)
+``partition``          ``iid`` or ``dirichlet:ALPHA``: how a simulation splits one data set among its clients
+``samples-per-client`` samples of each client in a simulation; 0 splits everything
+``seed``               0 draws fresh secrets; any other number makes keys, partitions and blinds repeatable: for experiments only
+``partition-id``       (node) this client's share, ``num-partitions`` the number of shares; without them the data is all its own
+``secret-file``        (node) 32 secret bytes, hexadecimal: the identity of a deployed client
+=====================  =====================================================================================================
+"""
+
+import os
+from functools import lru_cache, partial
+from pathlib import Path
+
+from flwr.app import Context
+
+from clients.datasets import DataSet, load
+from clients.errors import MemberError
+from clients.member import Member, Samples
+from clients.partition import Indices, indices, parse_partition
+from clients.raw import Task
+from clients.state import recall
+from zk.hashing import expand
+from zk.rule import Loss, Rule
+
+TASKS: dict[Loss, Task] = {Loss.SOFTMAX: "classification", Loss.BINARY: "binary", Loss.SQUARED: "regression"}
+
+
+def member_from(context: Context) -> Member:
+    """Return the member that a context describes."""
+    config = {**context.run_config, **context.node_config}
+    seed = int(config.get("seed", 0))
+    number, shares = int(config.get("partition-id", 0)), int(config.get("num-partitions", 1))
+    secret, state = recall(context)
+    if secret is None:
+        secret = _secret(config.get("secret-file"), seed, number)
+    data = partial(
+        local_data,
+        str(config.get("data", "auto")),
+        str(config.get("partition", "iid")),
+        int(config.get("samples-per-client", 0)),
+        seed,
+        number,
+        shares,
+    )
+    return Member(secret, data, state, deterministic=seed != 0)
+
+
+def local_data(spec: str, partition: str, samples: int, seed: int, number: int, shares: int, rule: Rule) -> Samples:
+    """Return one client's training samples on the grid of ``rule``."""
+    dataset = _load(spec, TASKS[rule.loss], rule.plan.feature_bits, rule.plan.logit_bits)
+    if shares == 1 and not samples:
+        return dataset.x_train, dataset.y_train
+    chosen = _indices(spec, TASKS[rule.loss], partition, shares, samples, seed)[number]
+    return dataset.x_train[chosen], dataset.y_train[chosen]
+
+
+@lru_cache(maxsize=2)
+def _load(spec: str, task: Task, feature_bits: int, target_bits: int) -> DataSet:
+    return load(spec, task=task, feature_bits=feature_bits, target_bits=target_bits)
+
+
+@lru_cache(maxsize=2)
+def _indices(spec: str, task: Task, partition: str, shares: int, samples: int, seed: int) -> list[Indices]:
+    dataset = _load(spec, task, 8, 8)
+    return indices(parse_partition(partition), dataset.y_train, shares, samples or None, seed)
+
+
+def _secret(path: object, seed: int, number: int) -> bytes:
+    if path:
+        try:
+            secret = bytes.fromhex(Path(str(path)).read_text(encoding="ascii").strip())
+        except (OSError, ValueError) as error:
+            raise MemberError(f"cannot read the client's secret from {path}: {error}") from error
+        if len(secret) != 32:
+            raise MemberError(f"{path} should hold 32 bytes in hexadecimal, it holds {len(secret)}")
+        return secret
+    if seed:
+        return expand("lunaria/v1/simulated client", seed.to_bytes(8, "big"), number.to_bytes(4, "big"), length=32)
+    return os.urandom(32)

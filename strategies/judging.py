@@ -1,0 +1,100 @@
+"""A round's verdicts: every participant gets one, whatever came or did not come from it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flwr.app import Message
+
+from ledger.entries import POINTS, SCALARS, STATEMENT, TENSOR, ContributionStatement, EnrolmentStatement, Reference, Verdict
+from ledger.judge import Expected, Opened, Parts, judge_statement, open_parts, opening_equation
+from ledger.verdicts import Reason
+from strategies.recorder import Recorder
+from strategies.replies import Candidate
+from zk.equations import Equation, false_ones, hold
+from zk.pedersen import CommitmentKey
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A contribution that passed every check."""
+
+    client: int
+    statement: ContributionStatement
+    opened: Opened
+    message: Message
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdicts of a round in the order of the clients, and what was accepted."""
+
+    verdicts: tuple[Verdict, ...]
+    accepted: tuple[Accepted, ...]
+
+
+def judge_round(
+    recorder: Recorder,
+    key: CommitmentKey,
+    expected: Expected,
+    participants: Sequence[int],
+    outcomes: Mapping[int, Candidate | Reason],
+) -> Judgement:
+    """Judge what came from each participant and keep what an audit needs to judge it again.
+
+    The group equations of all contributions are checked in one multi-scalar product; only when that fails are the guilty looked for.
+    """
+    reasons: dict[int, Reason] = {}
+    kept: dict[int, Reference] = {}
+    opened: dict[int, tuple[Accepted, Equation]] = {}
+    for number in participants:
+        outcome = outcomes.get(number, Reason.NO_REPLY)
+        if isinstance(outcome, Reason):
+            reasons[number] = outcome
+            continue
+        judged = _judge(recorder, key, expected, recorder.state.members[number], outcome)
+        if judged.reference is not None:
+            kept[number] = judged.reference
+        if isinstance(judged.result, Reason):
+            reasons[number] = judged.result
+        else:
+            statement, parts = judged.result
+            opened[number] = (Accepted(number, statement, parts, outcome.message), opening_equation(key, parts))
+    numbers, equations = list(opened), [equation for _, equation in opened.values()]
+    if not hold(key, equations):
+        for position in false_ones(key, equations):
+            reasons[numbers[position]] = Reason.COMMITMENT_MISMATCH
+    verdicts = tuple(
+        Verdict(client=number, reason=reasons.get(number, Reason.ACCEPTED), contribution=kept.get(number)) for number in participants
+    )
+    return Judgement(verdicts, tuple(item for number, (item, _) in opened.items() if number not in reasons))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One contribution: a rejection, or what is left to check; and its statement as evidence."""
+
+    result: Reason | tuple[ContributionStatement, Opened]
+    reference: Reference | None = None
+
+
+def _judge(recorder: Recorder, key: CommitmentKey, expected: Expected, member: EnrolmentStatement, candidate: Candidate) -> _Judged:
+    reason, signed = judge_statement(expected, member, candidate.statement)
+    if signed is None:
+        return _Judged(Reason.MALFORMED)
+    reference = recorder.keep(candidate.statement, STATEMENT)
+    if reason is not None:
+        return _Judged(reason, reference)
+    if candidate.samples != member.samples:
+        return _Judged(Reason.WRONG_SAMPLES, reference)
+    if isinstance(candidate.parts, Reason):
+        return _Judged(candidate.parts, reference)
+    result = open_parts(expected, key, signed.statement, candidate.parts)
+    if result is Reason.EVIDENCE_MISMATCH:
+        return _Judged(result, reference)
+    for data, media_type in _evidence(candidate.parts):
+        recorder.keep(data, media_type)
+    return _Judged(result if isinstance(result, Reason) else (signed.statement, result), reference)
+
+
+def _evidence(parts: Parts) -> tuple[tuple[bytes, str], ...]:
+    return (parts.update, TENSOR), (parts.commitment, POINTS), (parts.blinds, SCALARS)

@@ -1,0 +1,34 @@
+"""What a run tells whoever watches it: a progress display, a log, a test."""
+
+from dataclasses import dataclass
+
+from ledger.entries import RoundEntry
+from ledger.state import RunState
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """A round that has been appended, with the seconds its phases took on the server's clock."""
+
+    entry: RoundEntry
+    waiting_s: float
+    verifying_s: float
+
+
+class Observer:
+    """Does nothing; override what interests you. Calls come from the strategy's thread."""
+
+    def waiting(self, connected: int, wanted: int) -> None:
+        """Note how many clients are connected, of those that the agreement waits for."""
+
+    def enrolling(self, clients: int) -> None:
+        """Note that so many clients were asked to enrol."""
+
+    def enrolled(self, state: RunState, refused: list[str]) -> None:
+        """Note that enrolment is over; ``refused`` has one line for each enrolment that did not stand."""
+
+    def round_begins(self, number: int, participants: int) -> None:
+        """Note that a round was sent out to so many participants."""
+
+    def round_done(self, report: RoundReport) -> None:
+        """Note that a round stands in the ledger."""

@@ -1,0 +1,279 @@
+"""``Verified(strategy)``: every update checked, every round in the ledger.
+
+A wrapper in the manner of Flower's own differential-privacy wrappers. It runs the wrapped strategy, and around it: enrolment, the
+beacon that chooses participants and batches, a verdict on every reply, the exact aggregate checked against the commitments, and one
+ledger entry per round. The wrapped strategy sees the chosen nodes as the only ones, and the accepted replies in the order of their
+clients' numbers; what it makes of them must be what the agreement says, since an audit will recompute it.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result, Strategy
+
+from ledger.beacon import beacon, commit_nonce
+from ledger.canonical import dump_vector
+from ledger.entries import SCALARS, TENSOR, Aggregate, AgreementEntry, ClosingEntry, Reveal, RoundEntry, TestResult
+from ledger.errors import FormatError
+from ledger.judge import Expected, IntVector, add_up, sum_equation
+from ledger.log import Log
+from ledger.messages import RECORD, RevealReply, RevealRequest, TrainRequest
+from strategies.enrolment import enrol
+from strategies.errors import StrategyError
+from strategies.exact_fedavg import server_optimizer, to_arrays, to_vector
+from strategies.judging import Accepted, judge_round
+from strategies.observer import Observer, RoundReport
+from strategies.recorder import Recorder
+from strategies.replies import one_each, read_reply
+from strategies.selection import SelectedGrid, exchange
+from zk.equations import hold
+from zk.field import encode_scalars
+from zk.pedersen import CommitmentKey
+
+Evaluate = Callable[[IntVector], TestResult | None]
+
+
+@dataclass(frozen=True)
+class _Round:
+    """The round in progress: its beacon with the nonces behind it, who takes part, and what each must say."""
+
+    reveals: tuple[Reveal, ...]
+    withheld: tuple[int, ...]
+    expected: Expected
+    participants: list[int]
+    began: float
+
+
+class Verified(Strategy):
+    """Adds verification and the ledger to a strategy.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        What aggregates the accepted updates; its result must follow the agreement (``ExactFedAvg`` does).
+    log : Log
+        An empty log.
+    opening : AgreementEntry
+        Entry 0 of the run.
+    model : int64 array of shape (rule.size,)
+        The first model.
+    key : CommitmentKey
+        Generators of the group that verifies, as wide as the agreement's rows.
+    evaluate : callable, optional
+        The new model on the server's test data; its result is recorded.
+    observer : Observer, optional
+        Is told how the run goes on.
+    stop : threading.Event, optional
+        Set it to end the run cleanly: the round in progress is given up and the ledger closed as interrupted.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        log: Log,
+        opening: AgreementEntry,
+        model: IntVector,
+        key: CommitmentKey,
+        *,
+        evaluate: Evaluate | None = None,
+        observer: Observer | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.strategy = strategy
+        self.agreement = opening.agreement
+        self.recorder = Recorder(log, opening, model)
+        self.key = key
+        self.evaluate = evaluate
+        self.observer = observer or Observer()
+        self.stop = stop or threading.Event()
+        self._rule = opening.agreement.rule
+        self._optimizer = server_optimizer(opening.agreement)
+        self._model = model
+        self._node_of: dict[int, int] = {}
+        self._round: _Round | None = None
+
+    def summary(self) -> None:
+        """Log the wrapped strategy's summary."""
+        self.strategy.summary()
+
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord | None = None,
+        num_rounds: int | None = None,
+        timeout: float | None = None,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+    ) -> Result:
+        """Run the federation to its end and close the ledger.
+
+        The parameters are those of :meth:`flwr.serverapp.strategy.Strategy.start`; model, rounds and timeout default to the agreement's.
+
+        Raises
+        ------
+        StrategyError
+            Too few clients enrolled, or the wrapped strategy does not follow the agreement.
+        """
+        rounds = self.agreement.rounds
+        if num_rounds not in (None, rounds.count):
+            raise StrategyError(f"num_rounds is {num_rounds}, but the agreement says {rounds.count} rounds")
+        wait = float(rounds.reply_timeout) if timeout is None else timeout
+        self._node_of = enrol(self.recorder, self.key, grid, wait, self.observer, self.stop)
+        result = Result(arrays=initial_arrays or to_arrays(self._rule, self._model))
+        outcome: Literal["completed", "too-few-accepted", "interrupted"] = "completed"
+        for number in range(1, rounds.count + 1):
+            self._draw_beacon(grid, number, wait)
+            messages = self.configure_train(number, result.arrays, train_config or ConfigRecord(), grid)
+            replies = exchange(grid, messages, wait, self.stop)
+            if self.stop.is_set():
+                outcome = "interrupted"
+                break
+            arrays, metrics = self.aggregate_train(number, replies)
+            if arrays is not None:
+                result.arrays = arrays
+            if metrics is not None:
+                result.train_metrics_clientapp[number] = metrics
+            if self.recorder.state.accepted < rounds.minimum_accepted:
+                outcome = "too-few-accepted"
+                break
+            asked = self.configure_evaluate(number, result.arrays, evaluate_config or ConfigRecord(), grid)
+            evaluated = self.aggregate_evaluate(number, exchange(grid, asked, wait, self.stop))
+            if evaluated is not None:
+                result.evaluate_metrics_clientapp[number] = evaluated
+            central = evaluate_fn(number, result.arrays) if evaluate_fn else None
+            if central is not None:
+                result.evaluate_metrics_serverapp[number] = central
+        state = self.recorder.state
+        self.recorder.append(ClosingEntry(outcome=outcome, rounds=state.rounds, model=state.model.digest))
+        return result
+
+    def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
+        """Let the wrapped strategy address the participants that the beacon chose, and show each one the ledger."""
+        current = self._current()
+        nodes = {self._node_of[number] for number in current.participants}
+        request = TrainRequest(
+            round=server_round,
+            clients=[reveal.client for reveal in current.reveals],
+            nonces=[bytes.fromhex(reveal.nonce) for reveal in current.reveals],
+        ).to_fields()
+        messages = []
+        for message in self.strategy.configure_train(server_round, arrays, config, SelectedGrid(grid, sorted(nodes))):
+            node = message.metadata.dst_node_id
+            if node not in nodes:
+                raise StrategyError(f"the wrapped strategy addresses node {node}, which the beacon did not choose")
+            record = ConfigRecord({**request, **self.recorder.view(node).to_fields()})
+            content = RecordDict({**message.content, RECORD: record})
+            messages.append(Message(content, dst_node_id=node, message_type=MessageType.TRAIN))
+        self.observer.round_begins(server_round, len(messages))
+        return messages
+
+    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Judge every reply, aggregate what was accepted, and append the round.
+
+        Returns
+        -------
+        ArrayRecord or None, MetricRecord or None
+            The next model, or ``None`` when too little was accepted: the model then stays.
+        """
+        current, arrived = self._current(), time.monotonic()
+        number_of = {node: number for number, node in self._node_of.items()}
+        received = []
+        for reply in replies:
+            node = reply.metadata.src_node_id
+            if node in number_of:
+                received.append((number_of[node], read_reply(self._rule, reply)))
+                if not reply.has_error():
+                    self.recorder.seen(node, self.recorder.log.size)
+        judgement = judge_round(self.recorder, self.key, current.expected, current.participants, one_each(received))
+        enough = len(judgement.accepted) >= max(1, self.agreement.rounds.minimum_accepted)
+        aggregate = self._aggregate(judgement.accepted) if enough else None
+        arrays, metrics = self.strategy.aggregate_train(server_round, [item.message for item in judgement.accepted] if enough else [])
+        if enough and (arrays is None or (to_vector(arrays) != self._model).any()):
+            raise StrategyError("the wrapped strategy does not aggregate as the agreement says: use ExactFedAvg, or change the agreement")
+        verified = time.monotonic()
+        entry = RoundEntry(
+            round=server_round,
+            reveals=current.reveals,
+            withheld=current.withheld,
+            beacon=current.expected.beacon,
+            model_before=current.expected.model,
+            model_after=self.recorder.keep(dump_vector(self._model), TENSOR),
+            verdicts=judgement.verdicts,
+            aggregate=aggregate,
+            test=self.evaluate(self._model) if self.evaluate else None,
+        )
+        self.recorder.append(entry, {item.client: item.statement for item in judgement.accepted})
+        self._round = None
+        self.observer.round_done(RoundReport(entry, waiting_s=arrived - current.began, verifying_s=verified - arrived))
+        return (arrays, metrics) if enough else (None, metrics)
+
+    def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
+        """Leave evaluation on clients to the wrapped strategy, among the members."""
+        return self.strategy.configure_evaluate(server_round, arrays, config, SelectedGrid(grid, sorted(self._node_of.values())))
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Leave it to the wrapped strategy, sparing it replies that are errors."""
+        return self.strategy.aggregate_evaluate(server_round, [reply for reply in replies if not reply.has_error()])
+
+    def _current(self) -> _Round:
+        if self._round is None:
+            raise StrategyError("no round is in progress: let start() run the rounds")
+        return self._round
+
+    def _draw_beacon(self, grid: Grid, number: int, timeout: float) -> None:
+        """Fix the checkpoint, collect the nonces that were committed to before it, and choose with both."""
+        began = time.monotonic()
+        state, checkpoint = self.recorder.state, self.recorder.checkpoint()
+        index_of = {client: 1 + client if number == 1 else checkpoint.size - 1 for client in state.pending}
+        node_of = {client: self._node_of[client] for client in state.pending}
+        messages = []
+        for client, node in node_of.items():
+            view = self.recorder.view(node, index_of[client])
+            record = ConfigRecord({**RevealRequest(number).to_fields(), **view.to_fields()})
+            messages.append(Message(RecordDict({RECORD: record}), dst_node_id=node, message_type=f"{MessageType.QUERY}.reveal"))
+        revealed: dict[int, str] = {}
+        client_of = {node: client for client, node in node_of.items()}
+        for reply in exchange(grid, messages, timeout, self.stop):
+            sender, nonce = client_of.get(reply.metadata.src_node_id), _nonce(reply)
+            if sender is None or nonce is None:
+                continue
+            self.recorder.seen(node_of[sender], checkpoint.size)
+            if commit_nonce(state.run, state.keys[sender], nonce) == state.pending[sender]:
+                revealed[sender] = nonce.hex()
+        drawn = beacon(state.run, number, checkpoint, revealed)
+        self._round = _Round(
+            reveals=tuple(Reveal(client=client, nonce=revealed[client]) for client in sorted(revealed)),
+            withheld=tuple(sorted(state.pending.keys() - revealed.keys())),
+            expected=Expected(state.run, number, state.model.digest, drawn, self._rule, self._model),
+            participants=state.participants(drawn),
+            began=began,
+        )
+
+    def _aggregate(self, accepted: tuple[Accepted, ...]) -> Aggregate:
+        """Move the model on, and check the sum of the commitments against the aggregate."""
+        samples = [item.statement.samples for item in accepted]
+        total, blinds = add_up([item.opened for item in accepted], samples)
+        if not hold(self.key, [sum_equation(self.key, [item.opened.commitment for item in accepted], samples, total, blinds)]):
+            raise StrategyError("the accepted commitments do not add up to the aggregate: this is a defect, please report it")
+        self._model = self._optimizer.step(self._model, total, sum(samples))
+        return Aggregate(
+            samples=sum(samples),
+            sum=self.recorder.keep(dump_vector(total), TENSOR),
+            blinds=self.recorder.keep(encode_scalars(blinds), SCALARS),
+        )
+
+
+def _nonce(reply: Message) -> bytes | None:
+    """Return the revealed nonce; None for a reply that holds none."""
+    if reply.has_error():
+        return None
+    try:
+        return RevealReply.from_fields(reply.content.config_records.get(RECORD) or {}).nonce
+    except FormatError:
+        return None
