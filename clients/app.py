@@ -11,6 +11,7 @@ from clients.member import IntArray, Member
 from clients.settings import member_from
 from clients.state import remember
 from ledger.messages import RECORD, LedgerView, RevealRequest, TrainRequest
+from zk.rule import Loss
 from zk.sgd import accuracy_counts, squared_error
 
 MemberFactory = Callable[[Context], Member]
@@ -59,10 +60,11 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
         member = member_of(context)
         rule = member.rule()
         x, y = (part.astype(np.int64) for part in member.data(rule))
-        if rule.loss == "mean-squared-error":
-            metrics = {"squared-error": float(squared_error(rule, _weights(message), x, y))}
+        logits = ExactTrainer(rule).forward(_weights(message), x)
+        if rule.loss == Loss.SQUARED:
+            metrics = {"squared-error": squared_error(rule, logits, y) / 4**rule.plan.logit_bits}
         else:
-            correct, total = accuracy_counts(rule, _weights(message), x, y)
+            correct, total = accuracy_counts(rule, logits, y)
             metrics = {"accuracy": correct / total}
         return _reply(message, RecordDict({"metrics": MetricRecord({**metrics, "num-examples": len(x)})}))
 

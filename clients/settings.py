@@ -11,6 +11,7 @@
 """
 
 import os
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -28,9 +29,9 @@ from zk.rule import Loss, Rule
 TASKS: dict[Loss, Task] = {Loss.SOFTMAX: "classification", Loss.BINARY: "binary", Loss.SQUARED: "regression"}
 
 
-def member_from(context: Context) -> Member:
-    """Return the member that a context describes."""
-    config = {**context.run_config, **context.node_config}
+def member_from(context: Context, extra: Mapping[str, str | int] | None = None) -> Member:
+    """Return the member that a context describes; ``extra`` stands in for a run configuration where there is none."""
+    config = {**(extra or {}), **context.run_config, **context.node_config}
     seed = int(config.get("seed", 0))
     number, shares = int(config.get("partition-id", 0)), int(config.get("num-partitions", 1))
     secret, state = recall(context)

@@ -34,7 +34,7 @@ def combine_rows(weights: Sequence[int], rows: npt.NDArray[np.int64]) -> list[in
     # n·2^16·2^24 stays below 2^63 for fewer than 2^23 rows: larger values go in two or three pieces
     pieces = [(rows & _PIECE_MASK, 0)]
     rest, shift = rows >> _PIECE_BITS, _PIECE_BITS
-    while rest.any() and not (rest == -1).all():
+    while ((rest != 0) & (rest != -1)).any():
         pieces.append((rest & _PIECE_MASK, shift))
         rest, shift = rest >> _PIECE_BITS, shift + _PIECE_BITS
     pieces.append((rest, shift))  # what is left is the sign: 0 or -1

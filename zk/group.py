@@ -24,6 +24,7 @@ from zk.field import signed
 
 POINT_BYTES = 48
 COFACTOR = 0xD201000000010001  # 1 - z
+_SHORT = 1 << 32  # one long scalar makes a multi-scalar product of short ones several times slower
 Point = Any  # opaque: only the group that made it can read it
 
 
@@ -140,18 +141,20 @@ class Arkworks:
         return bytes(point.to_compressed_bytes())
 
     def msm(self, points: Sequence[Point], scalars: Sequence[int]) -> Point:
-        """See :class:`Group`; positive and negative scalars apart, so that short ones stay short."""
+        """See :class:`Group`; positive and negative, short and long scalars apart, so that short ones stay short."""
         _same_length(points, scalars)
-        values = [signed(scalar) for scalar in scalars]
+        chosen: dict[tuple[bool, bool], tuple[list[Point], list[ark.Scalar]]] = {}
+        for point, scalar in zip(points, scalars, strict=True):
+            value = scalar if 0 <= scalar < _SHORT else signed(scalar)
+            if value:
+                size = abs(value)
+                some, factors = chosen.setdefault((value > 0, size < _SHORT), ([], []))
+                some.append(point)
+                factors.append(ark.Scalar(size) if size < _SHORT else ark.Scalar.from_le_bytes(size.to_bytes(32, "little")))
         total = ark.G1Point.identity()
-        for sign in (1, -1):
-            chosen = [(point, value) for point, value in zip(points, values, strict=True) if value * sign > 0]
-            if chosen:
-                part = ark.G1Point.multiexp_unchecked(
-                    [point for point, _ in chosen],
-                    [ark.Scalar.from_le_bytes(abs(value).to_bytes(32, "little")) for _, value in chosen],
-                )
-                total = total + part if sign > 0 else total - part
+        for (positive, _), (some, factors) in chosen.items():
+            part = ark.G1Point.multiexp_unchecked(some, factors)
+            total = total + part if positive else total - part
         return total
 
     def vanishes(self, points: Sequence[Point], scalars: Sequence[int]) -> bool:
@@ -166,4 +169,4 @@ def _same_length(points: Sequence[Point], scalars: Sequence[int]) -> None:
         raise ValueError(f"{len(points)} points but {len(scalars)} scalars")
 
 
-GROUPS: dict[str, type[PyEcc] | type[Arkworks]] = {"py_ecc": PyEcc, "arkworks": Arkworks}
+GROUPS: dict[str, type[Group]] = {"py_ecc": PyEcc, "arkworks": Arkworks}

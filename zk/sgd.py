@@ -115,8 +115,8 @@ def forward(rule: Rule, weights: Sequence[Array], x: Array) -> Array:
     return _propagate(rule, weights, x, "inference")[2][-1]
 
 
-def predict(rule: Rule, weights: Sequence[Array], x: Array) -> Array:
-    """Predict from exact logits.
+def predict(rule: Rule, logits: Array) -> Array:
+    """Predict from exact logits, (N, outputs), of :func:`forward` or its TensorFlow equal.
 
     Returns
     -------
@@ -124,7 +124,6 @@ def predict(rule: Rule, weights: Sequence[Array], x: Array) -> Array:
         The class of each sample, (N,), the first of equals (softmax); 1 where the probability exceeds one
         half, (N, outputs) (binary); the outputs themselves on the logit grid, (N, outputs) (squared error).
     """
-    logits = forward(rule, weights, x)
     match rule.loss:
         case Loss.SOFTMAX:
             classes: Array = np.argmax(logits, axis=1).astype(np.int64)
@@ -135,7 +134,7 @@ def predict(rule: Rule, weights: Sequence[Array], x: Array) -> Array:
             return logits
 
 
-def accuracy_counts(rule: Rule, weights: Sequence[Array], x: Array, y: Array) -> tuple[int, int]:
+def accuracy_counts(rule: Rule, logits: Array, y: Array) -> tuple[int, int]:
     """Count right predictions: ``(correct, total)`` samples (softmax) or single outputs (binary).
 
     Raises
@@ -145,18 +144,18 @@ def accuracy_counts(rule: Rule, weights: Sequence[Array], x: Array, y: Array) ->
     """
     if rule.loss == Loss.SQUARED:
         raise RuleError("accuracy needs classes: use squared_error for mean-squared-error")
-    check_labels(rule, x, y)
+    check_labels(rule, logits, y)
     expected = np.argmax(y, axis=1) if rule.loss == Loss.SOFTMAX else y
-    return int(np.count_nonzero(predict(rule, weights, x) == expected)), expected.size
+    return int(np.count_nonzero(predict(rule, logits) == expected)), expected.size
 
 
-def squared_error(rule: Rule, weights: Sequence[Array], x: Array, y: Array) -> int:
+def squared_error(rule: Rule, logits: Array, y: Array) -> int:
     """Sum ``(A - Y)^2`` over all samples and outputs, in units of ``2^(-2 logit_bits)``, exactly."""
     if rule.loss != Loss.SQUARED:
         raise RuleError(f"squared_error needs a rule with mean-squared-error: use accuracy_counts for {rule.loss}")
-    check_labels(rule, x, y)
+    check_labels(rule, logits, y)
     # Python integers: logits outside training have no range that would keep an int64 sum from wrapping.
-    return sum(difference**2 for difference in (forward(rule, weights, x) - y).ravel().tolist())
+    return sum(difference**2 for difference in (logits - y).ravel().tolist())
 
 
 def initial_weights(rule: Rule, seed: bytes) -> list[Array]:

@@ -180,7 +180,7 @@ def test_an_epoch_of_digits_ends_where_keras_ends() -> None:
         assert np.linalg.norm(exact - expected) < 0.05 * np.linalg.norm(expected)
 
     held_out = x[rule.samples :], y[rule.samples :]
-    correct, total = sgd.accuracy_counts(rule, trained, *held_out)
+    correct, total = sgd.accuracy_counts(rule, sgd.forward(rule, trained, held_out[0]), held_out[1])
     keras_accuracy = model.evaluate(held_out[0] / 256.0, held_out[1], verbose=0)[1]
     assert correct / total > 0.8
     assert abs(correct / total - keras_accuracy) < 0.01
@@ -190,5 +190,5 @@ def test_a_squared_error_is_that_of_the_keras_model() -> None:
     layers = (20, 15, 4)
     run = run_of(Rule(layers, Loss.SQUARED, 16, 1, Plan.derive(0.125, 16, layers)), 3)
     outputs = to_keras(run.weights, run.rule).predict(run.x / 256.0, verbose=0)
-    exact = sgd.squared_error(run.rule, run.weights, run.x, run.y) / 2**16
+    exact = sgd.squared_error(run.rule, sgd.forward(run.rule, run.weights, run.x), run.y) / 2**16
     assert exact == pytest.approx(float(((outputs - run.y / 256.0) ** 2).sum()), rel=0.01)

@@ -240,21 +240,21 @@ def test_inference_counts_right_classes_exactly() -> None:
     weights, x, y = run_of(RULE)
     logits = sgd.forward(RULE, weights, x)
     assert logits.shape == (24, 3)
-    assert (sgd.predict(RULE, weights, x) == logits.argmax(axis=1)).all()
-    assert sgd.accuracy_counts(RULE, weights, x, y) == (int((logits.argmax(axis=1) == y.argmax(axis=1)).sum()), 24)
+    assert (sgd.predict(RULE, sgd.forward(RULE, weights, x)) == logits.argmax(axis=1)).all()
+    assert sgd.accuracy_counts(RULE, sgd.forward(RULE, weights, x), y) == (int((logits.argmax(axis=1) == y.argmax(axis=1)).sum()), 24)
 
 
 def test_inference_takes_the_first_of_equal_classes() -> None:
     weights, x, _ = run_of(RULE)
     weights[1][:] = 0
-    assert (sgd.predict(RULE, weights, x) == 0).all()
+    assert (sgd.predict(RULE, sgd.forward(RULE, weights, x)) == 0).all()
 
 
 def test_binary_outputs_count_one_by_one() -> None:
     rule = replace(RULE, loss=Loss.BINARY)
     weights, x, y = run_of(rule)
     expected = (sgd.forward(rule, weights, x) > 0) == y
-    assert sgd.accuracy_counts(rule, weights, x, y) == (int(expected.sum()), 72)
+    assert sgd.accuracy_counts(rule, sgd.forward(rule, weights, x), y) == (int(expected.sum()), 72)
 
 
 def test_regression_sums_squared_errors_without_wrapping() -> None:
@@ -262,16 +262,16 @@ def test_regression_sums_squared_errors_without_wrapping() -> None:
     weights = [np.full((201, 3), BIG, dtype=np.int64)]
     x, y = np.full((4, 200), 255), np.zeros((4, 3), dtype=np.int64)
     logit = int(sgd.forward(rule, weights, x)[0, 0])
-    assert sgd.squared_error(rule, weights, x, y) == 12 * logit**2
-    assert (sgd.predict(rule, weights, x) == logit).all()
+    assert sgd.squared_error(rule, sgd.forward(rule, weights, x), y) == 12 * logit**2
+    assert (sgd.predict(rule, sgd.forward(rule, weights, x)) == logit).all()
 
 
 def test_a_measure_of_another_loss_is_refused() -> None:
     weights, x, y = run_of(RULE)
     with pytest.raises(RuleError, match="use accuracy_counts"):
-        sgd.squared_error(RULE, weights, x, y)
+        sgd.squared_error(RULE, sgd.forward(RULE, weights, x), y)
     with pytest.raises(RuleError, match="use squared_error"):
-        sgd.accuracy_counts(replace(RULE, loss=Loss.SQUARED), weights, x, y)
+        sgd.accuracy_counts(replace(RULE, loss=Loss.SQUARED), sgd.forward(RULE, weights, x), y)
 
 
 def test_inference_keeps_the_ranges_of_hidden_layers() -> None:

@@ -1,0 +1,38 @@
+"""Errors of the ``server`` room, and the exit codes of its commands.
+
+====  =========================================================================================
+code  meaning
+====  =========================================================================================
+0     done; for ``lunaria audit``: everything verified
+1     something is false: a check of the audit failed
+2     the input is unusable: an option, an agreement, a data set, a file
+3     the run failed: too few clients enrolled, or too few updates were accepted
+4     a part of the installation is missing
+130   interrupted with Ctrl-C; the ledger is closed and audits
+====  =========================================================================================
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of ``lunaria``."""
+
+    OK = 0
+    FALSE = 1
+    UNUSABLE = 2
+    FAILED = 3
+    NOT_INSTALLED = 4
+    INTERRUPTED = 130
+
+
+class ServerError(Exception):
+    """A command cannot do what it was asked; the text is one line that says why and what to do."""
+
+    exit_code = ExitCode.UNUSABLE
+
+
+class RunFailed(ServerError):  # noqa: N818 - an outcome, named as one
+    """A run started and could not be completed."""
+
+    exit_code = ExitCode.FAILED

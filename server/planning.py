@@ -1,0 +1,209 @@
+"""From a few options to a run: the data set, the agreement, the first model and the ledger's first entry."""
+
+import importlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clients.datasets import DataSet, load
+from clients.errors import ClientError
+from clients.keras_models import layers_of, to_fixed
+from clients.settings import TASKS
+from ledger.agreement import MAX_PARTICIPANTS, Agreement, Model, complete, read
+from ledger.canonical import digest, dump_vector
+from ledger.entries import TENSOR, AgreementEntry, Reference
+from ledger.errors import LedgerError
+from ledger.judge import IntVector
+from ledger.note import Ed25519Signer
+from server.errors import ServerError
+from zk.errors import ZkError
+from zk.hashing import expand
+from zk.rule import tables_digest
+from zk.sgd import flatten, initial_weights
+
+if TYPE_CHECKING:
+    import keras
+
+DEFAULT_CLIENTS, DEFAULT_ROUNDS, DEFAULT_SAMPLES = 10, 5, 512
+LOSSES = {task: loss for loss, task in TASKS.items()}
+DEFAULT_HIDDEN: dict[str, tuple[int, ...]] = {"classification": (128,), "binary": (), "regression": ()}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user can say about a run; ``None`` leaves it to the agreement or to the defaults.
+
+    Attributes
+    ----------
+    agreement : Path or None
+        An ``agreement.toml``; what it says cannot be said a second time by another option.
+    clients, participants, rounds, samples : int or None
+        Clients in the federation, participants and count of rounds, samples of each client.
+    model : str or None
+        ``784-128-10``, a ``.keras`` file, or ``module:function`` that returns a Keras model.
+    data, partition : str
+        See :mod:`clients.datasets` and :mod:`clients.partition`.
+    seed : int or None
+        Makes everything repeatable, keys included: for experiments only.
+    """
+
+    agreement: Path | None = None
+    clients: int | None = None
+    participants: int | None = None
+    rounds: int | None = None
+    samples: int | None = None
+    model: str | None = None
+    data: str = "auto"
+    partition: str = "iid"
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that is ready to start."""
+
+    agreement: Agreement
+    data: DataSet
+    samples: int
+    partition: str
+    seed: int
+    model: IntVector
+    notes: tuple[str, ...]
+
+    def opening(self, signer: Ed25519Signer) -> AgreementEntry:
+        """Return entry 0 for a log with this key."""
+        nonce = expand("lunaria/v1/run", self.seed.to_bytes(8, "big"), length=32) if self.seed else os.urandom(32)
+        return AgreementEntry(
+            run=nonce.hex(),
+            origin=signer.verifier.key.name,
+            log_key=str(signer.verifier.key),
+            model=Reference.of(dump_vector(self.model), TENSOR),
+            tables=tables_digest(self.agreement.rule),
+            agreement=self.agreement,
+        )
+
+    def log_seed(self) -> bytes:
+        """Return 32 fresh secret bytes for the log's key (repeatable ones when there is a seed)."""
+        return expand("lunaria/v1/log key", self.seed.to_bytes(8, "big"), length=32) if self.seed else os.urandom(32)
+
+    def signer(self, log_seed: bytes) -> Ed25519Signer:
+        """Return the log's key, named after the federation."""
+        name = "-".join(self.agreement.federation.name.lower().split())
+        return Ed25519Signer(f"lunaria.local/{name}", log_seed)
+
+
+def prepare(options: Options) -> Plan:
+    """Work out a run.
+
+    Raises
+    ------
+    ServerError
+        The options contradict each other, the agreement, or the data.
+    """
+    if options.seed is not None and not 1 <= options.seed < 2**63:
+        raise ServerError(f"--seed is {options.seed}: give a number from 1 to 2^63 - 1, or leave it out for fresh secrets")
+    try:
+        return _prepare(options)
+    except (ClientError, LedgerError, ZkError) as error:
+        raise ServerError(str(error)) from error
+
+
+def _prepare(options: Options) -> Plan:
+    seed = options.seed or 0
+    if options.agreement is None:
+        data = load(options.data)
+        rule_fields, keras_model = _stated_model(options.model, data)
+        agreement = complete(_fields(options, data, rule_fields))
+        samples, notes = _samples(options, agreement, data)
+    else:
+        for name in ("clients", "participants", "rounds"):
+            if getattr(options, name) is not None:
+                raise ServerError(f"--{name} is part of the agreement in {options.agreement}: change it there, or leave the option out")
+        agreement, keras_model = read(options.agreement), None
+        rule = agreement.rule
+        data = load(options.data, task=TASKS[rule.loss], feature_bits=rule.plan.feature_bits, target_bits=rule.plan.logit_bits)
+        if options.model is not None:
+            keras_model = read_model(options.model)
+        samples, notes = _samples(options, agreement, data)
+    rule = agreement.rule
+    shape = (data.x_train.shape[1], data.y_train.shape[1])
+    if shape != (rule.layers[0], rule.layers[-1]):
+        raise ServerError(
+            f"{data.name} has {shape[0]} features and {shape[1]} outputs, the model takes {rule.layers[0]} and {rule.layers[-1]}: "
+            "choose other --data or another model"
+        )
+    if keras_model is not None:
+        model = flatten(to_fixed(keras_model, rule))
+        initial = digest(dump_vector(model))
+        if options.agreement is None:
+            stated = Model(layers=agreement.model.layers, initial=initial)
+            agreement = agreement.model_copy(update={"model": stated})
+        elif agreement.model.initial != initial:
+            raise ServerError(f"{options.model} is not the first model that the agreement names (its digest is {initial})")
+    elif agreement.model.seed is None:
+        raise ServerError("the agreement names its first model by digest: give the model itself with --model FILE.keras")
+    else:
+        model = flatten(initial_weights(rule, bytes.fromhex(agreement.model.seed)))
+    return Plan(agreement, data, samples, options.partition, seed, model, (*data.notes, *notes))
+
+
+def read_model(spec: str) -> "keras.Model":
+    """Load a Keras model from a ``.keras`` file or a ``module:function`` that returns one.
+
+    Raises
+    ------
+    ServerError
+        There is none.
+    """
+    import keras
+
+    path = Path(spec)
+    try:
+        if path.suffix == ".keras":
+            if not path.is_file():
+                raise ServerError(f"there is no model file {spec}")
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+        module, _, name = spec.partition(":")
+        return getattr(importlib.import_module(module), name)()
+    except (ImportError, AttributeError, ValueError, OSError) as error:
+        raise ServerError(
+            f"--model {spec}: {str(error).splitlines()[0]}: give widths such as 784-128-10, a .keras file, or module:function"
+        ) from error
+
+
+def _stated_model(spec: str | None, data: DataSet) -> tuple[tuple[int, ...], "keras.Model | None"]:
+    """Return layer widths, and the Keras model they come from where there is one."""
+    if spec is None:
+        return (data.x_train.shape[1], *DEFAULT_HIDDEN[data.task], data.y_train.shape[1]), None
+    if re.fullmatch(r"[0-9]{1,7}(-[0-9]{1,7})+", spec):
+        return tuple(int(width) for width in spec.split("-")), None
+    model = read_model(spec)
+    return layers_of(model), model
+
+
+def _fields(options: Options, data: DataSet, layers: tuple[int, ...]) -> dict[str, Any]:
+    """Return the fields of the default agreement: 16 local steps at batch 32, learning rate 1/8, five rounds, everybody takes part."""
+    clients = DEFAULT_CLIENTS if options.clients is None else options.clients
+    seed = expand("lunaria/v1/model seed", (options.seed or 0).to_bytes(8, "big"), length=32) if options.seed else os.urandom(32)
+    return {
+        "federation": {"name": data.name, "clients": clients},
+        "model": {"layers": list(layers), "seed": seed.hex()},
+        "training": {"loss": LOSSES[data.task].value},
+        "rounds": {
+            "count": DEFAULT_ROUNDS if options.rounds is None else options.rounds,
+            "participants": min(clients, MAX_PARTICIPANTS) if options.participants is None else options.participants,
+        },
+        "data": {"description": f"{data.name}: {data.x_train.shape[1]} features, {data.task}"},
+    }
+
+
+def _samples(options: Options, agreement: Agreement, data: DataSet) -> tuple[int, tuple[str, ...]]:
+    """Return the samples of each client, and a note where the data set has fewer than wanted."""
+    available = len(data.x_train) // agreement.federation.clients
+    if options.samples is not None:
+        return options.samples, ()
+    if available < DEFAULT_SAMPLES:
+        return max(1, available), (f"{data.name} has {len(data.x_train)} training samples: each client gets {available}",)
+    return DEFAULT_SAMPLES, ()

@@ -1,0 +1,137 @@
+"""One run of a federation on the server's side: the ledger in its folder, the strategy, and what is left at the end.
+
+::
+
+    RUN/agreement.toml     what was agreed
+    RUN/ledger.db, evidence/, checkpoint
+    RUN/keys/log.key       the log's signing key: secret, stays here
+    RUN/model.keras        the last model, with model.provenance.json beside it
+"""
+
+import base64
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import tomli_w
+from flwr.serverapp import Grid
+
+from clients.exact import ExactTrainer
+from clients.keras_models import save, to_keras
+from ledger.canonical import load_vector
+from ledger.entries import TestResult
+from ledger.evidence import write_durably
+from ledger.judge import IntVector
+from ledger.log import Log
+from ledger.state import RunState
+from server.errors import RunFailed, ServerError
+from server.planning import Plan
+from strategies.errors import StrategyError
+from strategies.exact_fedavg import ExactFedAvg
+from strategies.observer import Observer
+from strategies.verified import Verified
+from zk.group import GROUPS
+from zk.hashing import frame, sha256
+from zk.pedersen import commitment_key
+from zk.rule import Loss
+from zk.sgd import accuracy_counts, squared_error, unflatten
+
+
+def run_federation(plan: Plan, folder: Path, grid: Grid, observer: Observer, stop: threading.Event, verify_backend: str) -> RunState:
+    """Run a federation in ``folder`` and leave ledger, model and provenance there.
+
+    Raises
+    ------
+    RunFailed
+        Too few clients enrolled; the ledger stands as far as it came.
+    """
+    seed = plan.log_seed()
+    signer = plan.signer(seed)
+    prepare_folder(folder, plan, seed)
+    agreement = plan.agreement
+    key = commitment_key(GROUPS[verify_backend], agreement.row_width)
+    with Log.open(folder, signer, create=True) as log:
+        try:
+            strategy = Verified(
+                ExactFedAvg(agreement),
+                log,
+                plan.opening(signer),
+                plan.model,
+                key,
+                evaluate=Evaluation(plan),
+                observer=observer,
+                stop=stop,
+            )
+            strategy.start(grid)
+        except StrategyError as error:
+            raise RunFailed(str(error)) from error
+        state = strategy.recorder.state
+        save_model(log, state, folder)
+    return state
+
+
+def prepare_folder(folder: Path, plan: Plan, log_seed: bytes) -> None:
+    """Make the run's folder with its agreement and its key.
+
+    Raises
+    ------
+    ServerError
+        The folder holds something already, or cannot be written.
+    """
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ServerError(f"{folder} is not an empty folder: choose another one with --out")
+        keys = folder / "keys"
+        keys.mkdir(parents=True, mode=0o700)
+        (keys / "log.key").touch(mode=0o600)
+        write_durably(keys / "log.key", log_seed.hex().encode() + b"\n")
+        (keys / "log.key").chmod(0o600)
+        fields = {
+            section: {key: value for key, value in content.items() if value is not None} if isinstance(content, dict) else content
+            for section, content in plan.agreement.to_json().items()
+        }
+        (folder / "agreement.toml").write_text(tomli_w.dumps(fields), encoding="utf-8")
+    except OSError as error:
+        raise ServerError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+class Evaluation:
+    """Evaluates a model on the test part of the server's data, in exact integers."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._rule = plan.agreement.rule
+        self._trainer = ExactTrainer(self._rule)
+        self._x, self._y = plan.data.x_test.astype(np.int64), plan.data.y_test.astype(np.int64)
+        self._digest = sha256(frame(self._x.tobytes(), self._y.tobytes())).hex()
+
+    def __call__(self, model: IntVector) -> TestResult | None:
+        """Return correct answers, or the squared error of a regression."""
+        if not len(self._x):
+            return None
+        logits = self._trainer.forward(unflatten(self._rule, model), self._x)
+        if self._rule.loss == Loss.SQUARED:
+            return TestResult(data=self._digest, total=self._y.size, squared_error=squared_error(self._rule, logits, self._y))
+        correct, total = accuracy_counts(self._rule, logits, self._y)
+        return TestResult(data=self._digest, total=total, correct=correct)
+
+
+def save_model(log: Log, state: RunState, folder: Path) -> None:
+    """Save the last model as ``model.keras``, with a statement of where it comes from."""
+    rule = state.opening.agreement.rule
+    data = log.evidence.get(state.model.digest, state.model.size)
+    vector = load_vector(data, rule.size, "the model")
+    model = to_keras(unflatten(rule, vector), rule)
+    save(model, folder / "model.keras")
+    index = state.size - 1 - state.closed if state.rounds else 0
+    provenance = {
+        "origin": state.opening.origin,
+        "run": state.run,
+        "model": state.model.digest,
+        "rounds": state.rounds,
+        "entry": log.entry(index).decode(),
+        "index": index,
+        "inclusion": [base64.b64encode(node).decode() for node in log.inclusion(index)],
+        "checkpoint": log.checkpoint_note().decode(),
+    }
+    (folder / "model.provenance.json").write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
