@@ -22,6 +22,8 @@ from zk.rule import Loss, Plan, Rule
 
 LABEL_SLOTS = 16
 MAX_PARTICIPANTS = 200  # a round entry stays below 65,535 bytes
+MAX_ROW_WIDTH = 16_384  # py_ecc derives a generator in 6 ms
+MAX_LOCAL_SAMPLES = 65_536  # of one client in one round, batch times steps
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$")]
 
@@ -201,6 +203,14 @@ class Agreement(Section):
             rule = self.rule
         except RuleError as error:
             raise ValueError(f"training or fixed-point: {error}") from error
+        _require(
+            self.row_width <= MAX_ROW_WIDTH,
+            f"model.layers begins with {self.model.layers[0]} features; a commitment row holds {MAX_ROW_WIDTH - LABEL_SLOTS - 1}",
+        )
+        _require(
+            rule.samples <= MAX_LOCAL_SAMPLES,
+            f"training.batch times local-steps is {rule.samples}, above {MAX_LOCAL_SAMPLES} samples in one round",
+        )
         stated = Fraction(self.training.learning_rate) / self.training.batch
         planned = Fraction(self.fixed_point.rate_numerator, 1 << self.fixed_point.rate_shift)
         _require(

@@ -31,7 +31,7 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.NO_REPLY: "no reply within the agreed time",
     Reason.CLIENT_ERROR: "the client's program reported an error instead of an update",
     Reason.DUPLICATE: "several different replies from one client",
-    Reason.MALFORMED: "the reply lacks a part, or its statement cannot be read",
+    Reason.MALFORMED: "the reply lacks a part, its parts contradict each other, or its statement cannot be read",
     Reason.BAD_SIGNATURE: "the statement is not signed by the client it names",
     Reason.WRONG_CLIENT: "the statement names another client than the one that was asked",
     Reason.WRONG_RUN: "the statement belongs to another run",
@@ -47,5 +47,18 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.COMMITMENT_MISMATCH: "the commitment does not open to the update",
 }
 
-# Verdicts about the absence of something: nothing was left behind from which an audit could derive them again.
-UNWITNESSED = frozenset({Reason.NO_REPLY, Reason.CLIENT_ERROR, Reason.DUPLICATE, Reason.MALFORMED})
+# Verdicts that an audit derives again from the signed statement alone …
+FROM_STATEMENT = frozenset(
+    {
+        Reason.WRONG_CLIENT,
+        Reason.BAD_SIGNATURE,
+        Reason.WRONG_RUN,
+        Reason.WRONG_ROUND,
+        Reason.STALE_MODEL,
+        Reason.WRONG_BATCH,
+        Reason.WRONG_SAMPLES,
+    }
+)
+# … and those for which update, commitment and blinds are kept as evidence. The others are about something that was not there, or could
+# not be kept: for these an audit has the server's word.
+KEPT = frozenset({Reason.ACCEPTED, Reason.OUT_OF_RANGE, Reason.BAD_ENCODING, Reason.COMMITMENT_MISMATCH})

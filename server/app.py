@@ -8,7 +8,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from server.planning import Options, prepare
-from server.run import run_federation
+from server.run import new_folder, run_federation
 from strategies.observer import Observer
 
 app = ServerApp()
@@ -31,6 +31,7 @@ def main(grid: Grid, context: Context) -> None:
     )
     home = Path(os.environ.get("LUNARIA_HOME") or Path.home() / ".lunaria")
     folder = Path(str(config["out"])) if "out" in config else home / "runs" / str(context.run_id)
+    new_folder(folder)
     run_federation(prepare(options), folder, grid, Observer(), threading.Event(), str(config.get("verify-backend", "py_ecc")))
 
 

@@ -1,15 +1,16 @@
 """What a person sees of a run: progress while it goes on, a table of rounds and the learning curve at its end."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ledger.entries import RoundEntry, TestResult
+from ledger.entries import TestResult
 from ledger.state import RunState
+from server.verdict_text import verdict_text
 from strategies.observer import Observer, RoundReport
 
 
@@ -58,12 +59,6 @@ class Display(Observer):
         self.progress.update(self._task, completed=entry.round, description=f"round {entry.round} done", note=text)
 
 
-def verdict_text(entry: RoundEntry) -> str:
-    """Return a round's verdicts in words: how many of each kind."""
-    counts = Counter(verdict.reason.value for verdict in entry.verdicts)
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-
-
 def score(test: TestResult | None, scale: int) -> float | None:
     """Return accuracy in [0, 1], or the mean squared error; None where the server has no test data."""
     if test is None or not test.total:
@@ -81,12 +76,12 @@ def score_text(test: TestResult | None, scale: int) -> str:
 
 def rounds_table(reports: Sequence[RoundReport], scale: int) -> Table:
     """Return the rounds as a table."""
-    table = Table(title="rounds", title_justify="left")
+    table = Table(title="rounds", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("round", justify="right")
-    table.add_column("score")
+    table.add_column("score", no_wrap=True)
     table.add_column("verdicts")
-    table.add_column("clients, s", justify="right")
-    table.add_column("verification, s", justify="right")
+    table.add_column("train s", justify="right")
+    table.add_column("verify s", justify="right")
     table.add_column("model")
     for report in reports:
         entry = report.entry
@@ -96,7 +91,7 @@ def rounds_table(reports: Sequence[RoundReport], scale: int) -> Table:
             verdict_text(entry),
             f"{report.waiting_s:.1f}",
             f"{report.verifying_s:.1f}",
-            entry.model_after.digest[:16],
+            entry.model_after.digest[:12],
         )
     return table
 

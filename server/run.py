@@ -10,6 +10,7 @@
 
 import base64
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from clients.exact import ExactTrainer
 from clients.keras_models import save, to_keras
 from ledger.canonical import load_vector
 from ledger.entries import TestResult
-from ledger.evidence import write_durably
 from ledger.judge import IntVector
 from ledger.log import Log
 from ledger.state import RunState
@@ -39,7 +39,7 @@ from zk.sgd import accuracy_counts, squared_error, unflatten
 
 
 def run_federation(plan: Plan, folder: Path, grid: Grid, observer: Observer, stop: threading.Event, verify_backend: str) -> RunState:
-    """Run a federation in ``folder`` and leave ledger, model and provenance there.
+    """Run a federation in ``folder`` (see :func:`new_folder`) and leave ledger, model and provenance there.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def run_federation(plan: Plan, folder: Path, grid: Grid, observer: Observer, sto
     """
     seed = plan.log_seed()
     signer = plan.signer(seed)
-    prepare_folder(folder, plan, seed)
+    _write_inputs(folder, plan, seed)
     agreement = plan.agreement
     key = commitment_key(GROUPS[verify_backend], agreement.row_width)
     with Log.open(folder, signer, create=True) as log:
@@ -71,27 +71,35 @@ def run_federation(plan: Plan, folder: Path, grid: Grid, observer: Observer, sto
     return state
 
 
-def prepare_folder(folder: Path, plan: Plan, log_seed: bytes) -> None:
-    """Make the run's folder with its agreement and its key.
+def new_folder(folder: Path) -> None:
+    """Make an empty folder for a run.
 
     Raises
     ------
     ServerError
-        The folder holds something already, or cannot be written.
+        It holds something already, or cannot be made.
     """
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ServerError(f"{folder} is not an empty folder: choose another one with --out")
-        keys = folder / "keys"
-        keys.mkdir(parents=True, mode=0o700)
-        (keys / "log.key").touch(mode=0o600)
-        write_durably(keys / "log.key", log_seed.hex().encode() + b"\n")
-        (keys / "log.key").chmod(0o600)
-        fields = {
-            section: {key: value for key, value in content.items() if value is not None} if isinstance(content, dict) else content
-            for section, content in plan.agreement.to_json().items()
-        }
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+    except OSError as error:
+        raise ServerError(f"cannot make the folder {folder}: {error.strerror}") from error
+    if occupied:
+        raise ServerError(f"{folder} is not empty: choose another folder with --out")
+
+
+def _write_inputs(folder: Path, plan: Plan, log_seed: bytes) -> None:
+    """Write what the run goes by: the agreement, and the log's key, which only its owner can read."""
+    fields = {
+        section: {key: value for key, value in content.items() if value is not None} if isinstance(content, dict) else content
+        for section, content in plan.agreement.to_json().items()
+    }
+    try:
         (folder / "agreement.toml").write_text(tomli_w.dumps(fields), encoding="utf-8")
+        (folder / "keys").mkdir(mode=0o700)
+        descriptor = os.open(folder / "keys" / "log.key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(log_seed.hex() + "\n")
     except OSError as error:
         raise ServerError(f"cannot write to {folder}: {error.strerror}") from error
 

@@ -15,6 +15,7 @@ from flwr.simulation import run_simulation
 from clients.app import client_app
 from clients.settings import member_from
 from ledger.state import RunState
+from server.errors import RunFailed
 from server.planning import Plan
 from server.run import run_federation
 from strategies.observer import Observer
@@ -30,7 +31,7 @@ def simulate(plan: Plan, folder: Path, observer: Observer, verify_backend: str) 
     server.errors.ServerError
         The run could not start or be completed.
     """
-    config = {
+    config: dict[str, str | int] = {
         "data": plan.data.source,
         "partition": plan.partition,
         "samples-per-client": plan.samples,
@@ -58,6 +59,8 @@ def simulate(plan: Plan, folder: Path, observer: Observer, verify_backend: str) 
                 "init_args": {"object_store_memory": RAY_OBJECT_STORE_BYTES, "log_to_driver": False, "logging_level": 40},
             },
         )
+    if not outcome:
+        raise RunFailed("Flower's simulation engine ended before the run began: see the log file")
     result = outcome[0]
     if isinstance(result, BaseException):
         raise result

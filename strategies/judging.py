@@ -85,7 +85,7 @@ def _judge(recorder: Recorder, key: CommitmentKey, expected: Expected, member: E
     if reason is not None:
         return _Judged(reason, reference)
     if candidate.samples != member.samples:
-        return _Judged(Reason.WRONG_SAMPLES, reference)
+        return _Judged(Reason.MALFORMED, reference)
     if isinstance(candidate.parts, Reason):
         return _Judged(candidate.parts, reference)
     result = open_parts(expected, key, signed.statement, candidate.parts)

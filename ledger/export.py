@@ -1,0 +1,118 @@
+"""Writing an export: one file that holds everything an auditor needs and nothing secret.
+
+::
+
+    lunaria-export.json        format, the log's public key, what was left out
+    checkpoint                 the last signed checkpoint (C2SP tlog-checkpoint)
+    tile/0/…, tile/entries/…   the tree and its entries (C2SP tlog-tiles)
+    evidence/ab/cdef…          files named by their SHA-256
+
+The same ledger gives the same bytes.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pydantic import Field
+
+from ledger.agreement import Section
+from ledger.archive import FORMAT, INDEX, ArchiveWriter
+from ledger.canonical import dump_json
+from ledger.checkpoint import parse_checkpoint
+from ledger.entries import AgreementEntry, EnrolmentEntry, Entry, Reference, RoundEntry, decode_contribution, decode_entry
+from ledger.errors import FormatError, StorageError
+from ledger.evidence import EvidenceStore
+from ledger.note import parse as parse_note
+from ledger.store import Store
+from ledger.tiles import bundles_of, encode_bundle, encode_tile, entries_path, tile_path, tiles_of
+from ledger.verdicts import KEPT
+
+
+class ExportIndex(Section):
+    """``lunaria-export.json``: what the export is, and what was left out of it on purpose."""
+
+    format: str = Field(default=FORMAT, pattern=f"^{FORMAT}$")
+    log_key: str = Field(max_length=255)
+    updates: bool
+
+
+def write_export(run: Path, path: Path, *, updates: bool = True) -> int:
+    """Export the ledger of a run folder; returns the number of entries.
+
+    Parameters
+    ----------
+    run : Path
+        A run's folder; a server may be writing to it.
+    path : Path
+        The file to write.
+    updates : bool
+        Whether single updates (and what opens their commitments) go along. Without them an audit still checks that the commitments,
+        added up, open to the published aggregate.
+
+    Raises
+    ------
+    StorageError
+        The folder holds no ledger, or evidence is missing.
+    """
+    evidence = EvidenceStore(run / "evidence")
+    with Store.open(run / "ledger.db", create=False) as store:
+        note = store.latest_checkpoint()
+        if note is None:
+            raise StorageError(f"{run} holds no signed checkpoint yet")
+        size = parse_checkpoint(parse_note(note).text).size
+        if size == 0:
+            raise StorageError(f"the ledger in {run} has no entry yet")
+        entries = list(store.entries(0, size))
+        opening = decode_entry(entries[0])
+        if not isinstance(opening, AgreementEntry):
+            raise FormatError(f"the ledger in {run} does not begin with an agreement")
+        wanted = sorted(set(_evidence(entries, evidence, updates)))
+        index = ExportIndex(log_key=opening.log_key, updates=updates)
+        files = [(tile_path(tile), encode_tile(tile, store.node)) for tile in tiles_of(size)]
+        files += [(entries_path(b), encode_bundle(entries[b.index * 256 : b.index * 256 + b.width])) for b in bundles_of(size)]
+        with ArchiveWriter(path) as archive:
+            archive.add(INDEX, dump_json(index.model_dump(mode="json")))
+            archive.add("checkpoint", note)
+            for name, data in sorted(files):
+                archive.add(name, data)
+            for digest, length in wanted:
+                archive.add(evidence_name(digest), evidence.get(digest, length))
+    return size
+
+
+def evidence_name(digest: str) -> str:
+    """Return the name of a piece of evidence in an export."""
+    return f"evidence/{digest[:2]}/{digest[2:]}"
+
+
+def references(entry: Entry) -> Iterator[Reference]:
+    """Yield what an entry itself refers to."""
+    if isinstance(entry, AgreementEntry):
+        yield entry.model
+    elif isinstance(entry, EnrolmentEntry):
+        yield entry.enrolment.statement.rows
+        yield entry.enrolment.statement.opening_proof
+    elif isinstance(entry, RoundEntry):
+        yield entry.model_after
+        if entry.aggregate is not None:
+            yield entry.aggregate.sum
+            yield entry.aggregate.blinds
+        for verdict in entry.verdicts:
+            if verdict.contribution is not None:
+                yield verdict.contribution
+
+
+def _evidence(entries: Iterable[bytes], evidence: EvidenceStore, updates: bool) -> Iterator[tuple[str, int]]:
+    """Yield digest and size of all evidence that an export holds."""
+    for data in entries:
+        entry = decode_entry(data)
+        for reference in references(entry):
+            yield reference.digest, reference.size
+        if isinstance(entry, RoundEntry):
+            for verdict in entry.verdicts:
+                if verdict.contribution is not None and verdict.reason in KEPT:
+                    signed = decode_contribution(evidence.get(verdict.contribution.digest, verdict.contribution.size))
+                    statement = signed.statement
+                    parts = [statement.commitment] + ([statement.update, statement.blinds] if updates else [])
+                    for reference in parts:
+                        yield reference.digest, reference.size

@@ -1,0 +1,307 @@
+"""Replaying a run entry by entry: the part of an audit that follows what happened.
+
+Group equations are collected and checked many at a time; when a batch fails, the false ones are found and named.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ledger.aggregation import IntVector, ServerOptimizer, weighted_sum
+from ledger.archive import ArchiveReader
+from ledger.beacon import beacon, commit_nonce
+from ledger.canonical import digest, dump_vector, load_vector
+from ledger.checkpoint import Checkpoint
+from ledger.enrolment import judge_enrolment
+from ledger.entries import (
+    Aggregate,
+    AgreementEntry,
+    ClosingEntry,
+    ContributionStatement,
+    EnrolmentEntry,
+    Entry,
+    Reference,
+    RoundEntry,
+    Verdict,
+)
+from ledger.errors import FormatError, LedgerError, VerificationError
+from ledger.export import evidence_name
+from ledger.judge import Expected, Opened, Parts, judge_statement, open_parts, opening_equation, sum_equation
+from ledger.report import Check, Halt, Report
+from ledger.state import RunState
+from ledger.verdicts import FROM_STATEMENT, KEPT, Reason
+from zk.equations import Equation, false_ones, hold
+from zk.errors import EncodingError
+from zk.field import decode_scalars
+from zk.group import Group, Point
+from zk.pedersen import commitment_key
+from zk.rule import tables_digest
+from zk.sgd import flatten, initial_weights
+
+MAX_EVIDENCE_BYTES = 2**30
+BATCH_POINTS = 8192  # group equations are checked together up to this many points
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A group equation to be checked together with others, and what it means when it is false."""
+
+    equation: Equation
+    check: Check
+    entry: int
+    reason: str
+
+
+class Replay:
+    """The state of an audit while it goes through the entries.
+
+    Parameters
+    ----------
+    opening : AgreementEntry
+        Entry 0.
+    root_at : callable from int to bytes
+        The root of the tree over the first so many entries.
+    archive : ArchiveReader
+        The export, for its evidence.
+    group : type
+        Which implementation of the group checks the equations.
+    report : Report
+        Takes counts and findings.
+    updates : bool
+        Whether the export holds single updates.
+    """
+
+    def __init__(
+        self,
+        opening: AgreementEntry,
+        root_at: Callable[[int], bytes],
+        archive: ArchiveReader,
+        group: type[Group],
+        report: Report,
+        updates: bool,
+    ) -> None:
+        self.seen: set[str] = set()
+        self._root_at, self._archive, self._report, self._updates = root_at, archive, report, updates
+        self._rule = opening.agreement.rule
+        self._key = commitment_key(group, opening.agreement.row_width)
+        self._optimizer = ServerOptimizer(opening.agreement.aggregation, self._rule.plan.weight_range_bits, self._rule.weight_bits)
+        self._pending: list[_Pending] = []
+        self._on_trust = 0
+        self._outcome = "still open: no closing entry"
+        try:
+            self._state = RunState.begin(opening)
+            self._model = self._first_model(opening)
+        except LedgerError as error:
+            report.find(Check.AGREEMENT, 0, str(error))
+            raise Halt from error
+        report.count(Check.AGREEMENT)
+        report.count(Check.SEQUENCE)
+
+    def entry(self, position: int, entry: Entry) -> None:
+        """Check the entry at ``position`` and move on.
+
+        Raises
+        ------
+        Halt
+            The entry cannot follow here, so nothing after it can be judged.
+        """
+        contributions: dict[int, ContributionStatement] = {}
+        try:
+            if isinstance(entry, EnrolmentEntry):
+                self._enrolment(position, entry)
+            elif isinstance(entry, RoundEntry):
+                contributions = self._round(position, entry)
+            elif isinstance(entry, ClosingEntry):
+                self._outcome = entry.outcome
+            self._state.apply(entry, contributions)
+        except VerificationError as error:
+            self._report.find(Check.SEQUENCE, position, str(error))
+            raise Halt from error
+        self._report.count(Check.SEQUENCE)
+        if sum(len(item.equation.points) for item in self._pending) >= BATCH_POINTS:
+            self._settle()
+
+    def finish(self) -> None:
+        """Check what is pending and say what was seen."""
+        self._settle()
+        state, report = self._state, self._report
+        report.summary |= {"clients": len(state.members), "rounds": state.rounds, "outcome": self._outcome, "model": state.model.digest}
+        if self._on_trust:
+            report.notes.append(f"{self._on_trust} rejections are the server's word: nothing was left from which to judge them again")
+        if state.rounds:
+            report.notes.append("test results are the server's word: recompute them with the test data and the models")
+
+    def _first_model(self, opening: AgreementEntry) -> IntVector:
+        data = self._fetch(0, opening.model, "the first model")
+        if data is None:
+            raise Halt
+        if opening.tables != tables_digest(self._rule):
+            raise VerificationError("the digest of the public tables is not that of the agreed loss and plan")
+        model = load_vector(data, self._rule.size, "the first model")
+        seed = opening.agreement.model.seed
+        if seed is not None and (model != flatten(initial_weights(self._rule, bytes.fromhex(seed)))).any():
+            raise VerificationError("the first model is not the one that the agreed seed expands to")
+        return model
+
+    def _enrolment(self, position: int, entry: EnrolmentEntry) -> None:
+        statement = entry.enrolment.statement
+        rows = self._fetch(position, statement.rows, "the commitments to the data")
+        proof = self._fetch(position, statement.opening_proof, "the proof of opening")
+        if rows is None or proof is None:
+            return
+        try:
+            _, equation = judge_enrolment(self._state, self._key, entry.enrolment.encode(), rows, proof)
+        except LedgerError as error:
+            self._report.find(Check.ENROLMENTS, position, str(error))
+            return
+        reason = f"client {len(self._state.members)}: the proof that it can open its commitments does not verify"
+        self._pending.append(_Pending(equation, Check.ENROLMENTS, position, reason))
+
+    def _round(self, position: int, entry: RoundEntry) -> dict[int, ContributionStatement]:
+        self._beacon(position, entry)
+        expected = Expected(self._state.run, entry.round, entry.model_before, entry.beacon, self._rule, self._model)
+        contributions: dict[int, ContributionStatement] = {}
+        commitments: dict[int, list[Point]] = {}
+        updates: dict[int, IntVector] = {}
+        for verdict in entry.verdicts:
+            if verdict.client >= len(self._state.members):
+                raise VerificationError(f"a verdict about client {verdict.client}, but {len(self._state.members)} are enrolled")
+            statement = self._verdict(position, expected, verdict)
+            if statement is None:
+                continue
+            opened = self._parts(position, expected, verdict, statement)
+            if verdict.accepted:
+                contributions[verdict.client] = statement
+                if isinstance(opened, Opened):
+                    updates[verdict.client] = opened.update
+                    commitments[verdict.client] = opened.commitment
+                elif opened is not None:
+                    commitments[verdict.client] = opened
+        accepted = [verdict.client for verdict in entry.verdicts if verdict.accepted]
+        if entry.aggregate is not None:
+            self._aggregate(position, entry, entry.aggregate, accepted, commitments, updates)
+        else:
+            self._fetch(position, entry.model_after, "the model")
+        return contributions
+
+    def _beacon(self, position: int, entry: RoundEntry) -> None:
+        state = self._state
+        for reveal in entry.reveals:
+            committed = state.pending.get(reveal.client)
+            if committed is not None and commit_nonce(state.run, state.keys[reveal.client], bytes.fromhex(reveal.nonce)) != committed:
+                self._report.find(Check.BEACON, position, f"the nonce of client {reveal.client} is not the one it had committed to")
+        checkpoint = Checkpoint(state.opening.origin, position, self._root_at(position))
+        drawn = beacon(state.run, entry.round, checkpoint, {reveal.client: reveal.nonce for reveal in entry.reveals})
+        if drawn != entry.beacon:
+            self._report.find(Check.BEACON, position, "the beacon is not made of the last checkpoint and the revealed nonces")
+        self._report.count(Check.BEACON)
+
+    def _verdict(self, position: int, expected: Expected, verdict: Verdict) -> ContributionStatement | None:
+        """Judge the statement again; return it when nothing is wrong with it."""
+        who = f"client {verdict.client}"
+        if verdict.contribution is None:
+            if verdict.reason in KEPT | FROM_STATEMENT:
+                self._report.find(Check.VERDICTS, position, f"{who} is judged {verdict.reason}, but no contribution is kept")
+            self._on_trust += 1
+            return None
+        data = self._fetch(position, verdict.contribution, f"the contribution of {who}")
+        if data is None:
+            return None
+        reason, signed = judge_statement(expected, self._state.members[verdict.client], data)
+        self._report.count(Check.VERDICTS)
+        if signed is None or reason is not None or verdict.reason in FROM_STATEMENT:
+            if reason != verdict.reason:
+                found = "nothing is wrong with what it signed" if reason is None else f"what it signed is {reason}"
+                self._report.find(Check.VERDICTS, position, f"{who} is judged {verdict.reason}, but {found}")
+            return None
+        return signed.statement
+
+    def _parts(self, position: int, expected: Expected, verdict: Verdict, statement: ContributionStatement) -> Opened | list[Point] | None:
+        """Judge the large parts again; return them, or the commitment alone where updates were left out."""
+        if verdict.reason not in KEPT:
+            self._on_trust += 1
+            return None
+        who = f"client {verdict.client}"
+        commitment = self._fetch(position, statement.commitment, f"the commitment of {who}")
+        if not self._updates:
+            self._on_trust += not verdict.accepted
+            return self._commitment(position, who, commitment) if verdict.accepted and commitment is not None else None
+        update = self._fetch(position, statement.update, f"the update of {who}")
+        blinds = self._fetch(position, statement.blinds, f"the blinds of {who}")
+        if commitment is None or update is None or blinds is None:
+            return None
+        opened = open_parts(expected, self._key, statement, Parts(update, commitment, blinds))
+        if isinstance(opened, Reason):
+            if opened is not verdict.reason:
+                self._report.find(Check.VERDICTS, position, f"{who} is judged {verdict.reason}, but its contribution is {opened}")
+            return None
+        equation = opening_equation(self._key, opened)
+        if verdict.accepted:
+            reason = f"{who}: the commitment does not open to the update"
+            self._pending.append(_Pending(equation, Check.OPENINGS, position, reason))
+        elif verdict.reason is not Reason.COMMITMENT_MISMATCH or hold(self._key, [equation]):
+            self._report.find(Check.VERDICTS, position, f"{who} is judged {verdict.reason}, but nothing is wrong with its contribution")
+        return opened
+
+    def _commitment(self, position: int, who: str, data: bytes) -> list[Point] | None:
+        try:
+            return self._key.decode(data, self._key.rows_for(self._rule.size))
+        except EncodingError as error:
+            self._report.find(Check.VERDICTS, position, f"{who} is judged accepted, but its commitment cannot be read: {error}")
+            return None
+
+    def _aggregate(
+        self,
+        position: int,
+        entry: RoundEntry,
+        aggregate: Aggregate,
+        accepted: list[int],
+        commitments: dict[int, list[Point]],
+        updates: dict[int, IntVector],
+    ) -> None:
+        sum_data = self._fetch(position, aggregate.sum, "the aggregate")
+        blind_data = self._fetch(position, aggregate.blinds, "the aggregate's blinds")
+        self._fetch(position, entry.model_after, "the model")
+        if sum_data is None or blind_data is None:
+            raise Halt
+        try:
+            total = load_vector(sum_data, self._rule.size, "the aggregate")
+            blinds = decode_scalars(blind_data, self._key.rows_for(self._rule.size))
+        except (FormatError, EncodingError) as error:
+            self._report.find(Check.AGGREGATES, position, str(error))
+            raise Halt from error
+        samples = [self._state.members[number].samples for number in accepted]
+        if len(commitments) == len(accepted):
+            equation = sum_equation(self._key, [commitments[number] for number in accepted], samples, total, blinds)
+            self._pending.append(_Pending(equation, Check.SUMS, position, "the accepted commitments do not add up to the aggregate"))
+        if len(updates) == len(accepted):
+            self._report.count(Check.AGGREGATES)
+            if (weighted_sum([updates[number] for number in accepted], samples) != total).any():
+                self._report.find(Check.AGGREGATES, position, "the aggregate is not the weighted sum of the accepted updates")
+        self._model = self._optimizer.step(self._model, total, sum(samples))
+        self._report.count(Check.MODELS)
+        if digest(dump_vector(self._model)) != entry.model_after.digest:
+            self._report.find(Check.MODELS, position, "the model is not what the agreed rule makes of the one before and the aggregate")
+            raise Halt
+
+    def _fetch(self, position: int, reference: Reference, what: str) -> bytes | None:
+        """Return a piece of evidence; None, with a finding, when it is not there as it was."""
+        name = evidence_name(reference.digest)
+        self.seen.add(name)
+        self._report.count(Check.EVIDENCE)
+        try:
+            data = self._archive.read(name, min(reference.size, MAX_EVIDENCE_BYTES))
+        except VerificationError as error:
+            self._report.find(Check.EVIDENCE, position, f"{what}: {error}")
+            return None
+        if len(data) != reference.size or digest(data) != reference.digest:
+            self._report.find(Check.EVIDENCE, position, f"{what}: {name} was changed, it does not have its digest")
+            return None
+        return data
+
+    def _settle(self) -> None:
+        """Check the pending equations together."""
+        pending, self._pending = self._pending, []
+        for item in pending:
+            self._report.count(item.check)
+        for place in false_ones(self._key, [item.equation for item in pending]):
+            self._report.find(pending[place].check, pending[place].entry, pending[place].reason)

@@ -1,0 +1,174 @@
+"""The ``lunaria`` command line. Each command is a few lines here; what it does is in the rooms.
+
+Exit codes are those of :mod:`server.errors`. An error is one line on standard error.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from ledger.errors import LedgerError
+from server.errors import ExitCode, ServerError
+from zk.errors import ZkError
+
+if TYPE_CHECKING:
+    from ledger.store import Store
+
+app = typer.Typer(
+    name="lunaria",
+    help="Federated learning that people who do not trust each other can check.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+log_app = typer.Typer(help="Look into a run's ledger.", no_args_is_help=True)
+app.add_typer(log_app, name="log")
+
+Backend = Annotated[str, typer.Option("--verify-backend", help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")]
+
+
+@app.command()
+def simulate(
+    agreement: Annotated[Path | None, typer.Option(help="An agreement.toml; otherwise one is made from the other options.")] = None,
+    clients: Annotated[int | None, typer.Option(help="Clients in the federation. [default: 10]")] = None,
+    participants: Annotated[int | None, typer.Option(help="Clients that take part in each round. [default: all]")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds. [default: 5]")] = None,
+    samples: Annotated[int | None, typer.Option(help="Samples of each client. [default: 512, or what there is]")] = None,
+    data: Annotated[str, typer.Option(help="auto, fashion-mnist, digits, breast-cancer, diabetes, a file, or module:function.")] = "auto",
+    partition: Annotated[str, typer.Option(help="iid, or dirichlet:ALPHA.")] = "iid",
+    model: Annotated[str | None, typer.Option(help="784-128-10, a .keras file, or module:function.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A new folder for the run. [default: runs/DATE-TIME]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes everything repeatable, keys included: for experiments only.")] = None,
+    verify_backend: Backend = "py_ecc",
+) -> None:
+    """Run a federation on this machine with Ray: the main job, with an audit at its end."""
+    _check_backend(verify_backend)
+    with _installed("federation"):
+        from server.planning import Options
+        from server.session import run_session
+    options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed)
+    folder = out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+    raise typer.Exit(run_session(options, folder, verify_backend))
+
+
+@app.command()
+def audit(
+    export: Annotated[Path, typer.Argument(help="A file made by 'lunaria export' or 'lunaria simulate'.")],
+    key: Annotated[str | None, typer.Option(help="The log's public key, as you know it from elsewhere.")] = None,
+    agreement: Annotated[Path | None, typer.Option(help="The agreement.toml, as you know it from elsewhere.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    verify_backend: Backend = "py_ecc",
+) -> None:
+    """Verify an export offline: 0 verified, 1 something is false, 2 the file is unusable."""
+    from ledger.agreement import read
+    from ledger.audit import Trust
+    from ledger.audit import audit as audit_export
+    from server.audit_display import audit_progress, print_report
+
+    _check_backend(verify_backend)
+    trust = Trust(key, read(agreement) if agreement else None)
+    if as_json:
+        report = audit_export(export, trust, backend=verify_backend)
+        typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+    else:
+        console = Console()
+        with audit_progress(console) as progress:
+            report = audit_export(export, trust, backend=verify_backend, progress=progress)
+        print_report(console, report)
+    raise typer.Exit(ExitCode.OK if report.verified else ExitCode.FALSE)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
+    updates: Annotated[bool, typer.Option(help="Include single updates; without them the audit checks the sums only.")] = True,
+) -> None:
+    """Write one file with everything an auditor needs."""
+    from ledger.export import write_export
+
+    count = write_export(_run_folder(run), output, updates=updates)
+    typer.echo(f"{output}: {count} entries, {output.stat().st_size:,} bytes")
+
+
+@log_app.command("list")
+def log_list(run: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
+    """List the entries of a ledger, a line each."""
+    from server.log_view import entry_line
+
+    with _store(run) as store:
+        for index, data in enumerate(store.entries(0, store.size())):
+            typer.echo(entry_line(index, data))
+
+
+@log_app.command("show")
+def log_show(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    index: Annotated[int, typer.Argument(min=0, help="The entry's number.")],
+) -> None:
+    """Print one entry as JSON."""
+    with _store(run) as store:
+        typer.echo(json.dumps(json.loads(store.entry(index)), indent=2, ensure_ascii=False))
+
+
+@log_app.command("proof")
+def log_proof(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    index: Annotated[int, typer.Argument(min=0, help="The entry's number.")],
+) -> None:
+    """Print a proof that an entry is in the ledger (C2SP tlog-proof)."""
+    from server.log_view import inclusion_text
+
+    with _store(run) as store:
+        typer.echo(inclusion_text(store, index), nl=False)
+
+
+def main() -> None:
+    """Run the command line; every expected error becomes one line and its exit code."""
+    try:
+        app()
+    except (ServerError, LedgerError, ZkError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code if isinstance(error, ServerError) else ExitCode.UNUSABLE)
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(ExitCode.OK)
+
+
+@contextmanager
+def _installed(extra: str) -> Iterator[None]:
+    """Say how to install what is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"error: {error.name} is not installed: pip install 'lunaria[{extra}]'\n")
+        raise typer.Exit(ExitCode.NOT_INSTALLED) from error
+
+
+@contextmanager
+def _store(run: Path) -> "Iterator[Store]":
+    from ledger.store import Store
+
+    with Store.open(_run_folder(run) / "ledger.db", create=False) as store:
+        yield store
+
+
+def _run_folder(run: Path) -> Path:
+    if not (run / "ledger.db").is_file():
+        raise ServerError(f"{run} is not the folder of a run: it holds no ledger.db")
+    return run
+
+
+def _check_backend(name: str) -> None:
+    from zk.group import GROUPS
+
+    if name not in GROUPS:
+        raise ServerError(f"--verify-backend {name} is unknown: choose {' or '.join(GROUPS)}")

@@ -1,0 +1,42 @@
+"""A ledger for people: one line an entry, and proofs of inclusion as text."""
+
+import base64
+
+from ledger import merkle
+from ledger.checkpoint import parse_checkpoint
+from ledger.entries import AgreementEntry, EnrolmentEntry, RoundEntry, decode_entry
+from ledger.errors import StorageError
+from ledger.note import parse as parse_note
+from ledger.store import Store
+from server.verdict_text import verdict_text
+
+
+def entry_line(index: int, data: bytes) -> str:
+    """Return one line that says what an entry is."""
+    entry = decode_entry(data)
+    if isinstance(entry, AgreementEntry):
+        text = f"{entry.agreement.federation.name}, {entry.agreement.rounds.count} rounds, first model {entry.model.digest[:16]}"
+    elif isinstance(entry, EnrolmentEntry):
+        statement = entry.enrolment.statement
+        text = f"client {statement.client[:16]} with {statement.samples} samples"
+    elif isinstance(entry, RoundEntry):
+        text = f"{entry.round}: {verdict_text(entry)}, model {entry.model_after.digest[:16]}"
+    else:
+        text = f"{entry.outcome} after {entry.rounds} rounds, model {entry.model[:16]}"
+    return f"{index:>6}  {entry.kind:<10} {text}"
+
+
+def inclusion_text(store: Store, index: int) -> str:
+    """Return a proof in the format C2SP tlog-proof: index, hashes, and the signed checkpoint.
+
+    Raises
+    ------
+    StorageError
+        There is no such entry under the last checkpoint.
+    """
+    note = store.latest_checkpoint()
+    size = parse_checkpoint(parse_note(note).text).size if note is not None else 0
+    if note is None or index >= size:
+        raise StorageError(f"there is no entry {index}: the ledger has {size}")
+    hashes = "".join(base64.b64encode(node).decode() + "\n" for node in merkle.inclusion_proof(index, size, store.node))
+    return f"c2sp.org/tlog-proof@v1\nindex {index}\n{hashes}\n{note.decode()}"
