@@ -20,7 +20,7 @@ def main(grid: Grid, context: Context) -> None:
     config = {key: value for key, value in context.run_config.items() if value not in ("", 0)}
     options = Options(
         agreement=Path(str(config["agreement"])) if "agreement" in config else None,
-        clients=_number(config.get("clients")),
+        clients=_number(config.get("clients", None if "agreement" in config else len(list(grid.get_node_ids())))),
         participants=_number(config.get("participants")),
         rounds=_number(config.get("rounds")),
         samples=_number(config.get("samples-per-client")),

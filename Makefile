@@ -1,0 +1,39 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test test-all lint bench lock clean
+
+demo: $(READY)  ## the main job on real data, on this machine
+	@$(BIN)/lunaria simulate $(ARGS)
+
+test: $(READY) lint  ## what CI runs
+	@$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-all: $(READY) lint  ## with the slow ones
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY)  ## writes reports with the machine in them
+	@mkdir -p bench/reports
+	@$(BIN)/python -m bench.overhead --json bench/reports/overhead.json
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { echo "error: Python 3.11 or 3.12 is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "installing into $(VENV) (once; a few minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[federation,dev]'
+	@touch $@
+
+lock:  ## renew constraints.txt from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --extra federation --extra dev --universal --python-version 3.11 --no-header --no-annotate --upgrade -q -o constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
