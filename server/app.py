@@ -2,14 +2,19 @@
 
 import os
 import threading
+from collections.abc import Sequence
+from logging import INFO, WARNING
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from flwr.supercore import log
 
+from ledger.state import RunState
 from server.planning import Options, prepare
 from server.run import new_folder, run_federation
-from strategies.observer import Observer
+from server.verdict_text import verdict_text
+from strategies.observer import Observer, RoundReport
 
 app = ServerApp()
 
@@ -32,7 +37,22 @@ def main(grid: Grid, context: Context) -> None:
     home = Path(os.environ.get("LUNARIA_HOME") or Path.home() / ".lunaria")
     folder = Path(str(config["out"])) if "out" in config else home / "runs" / str(context.run_id)
     new_folder(folder)
-    run_federation(prepare(options), folder, grid, Observer(), threading.Event(), str(config.get("verify-backend", "py_ecc")))
+    log(INFO, "Lunaria keeps this run in %s", folder)
+    run_federation(prepare(options), folder, grid, LogObserver(), threading.Event(), str(config.get("verify-backend", "py_ecc")))
+
+
+class LogObserver(Observer):
+    """Writes how a run goes on to Flower's log."""
+
+    def enrolled(self, state: RunState, refused: Sequence[str]) -> None:
+        """Log who is in, and why others are not."""
+        log(INFO, "%d clients enrolled", len(state.members))
+        for line in refused:
+            log(WARNING, "not enrolled: %s", line)
+
+    def round_done(self, report: RoundReport) -> None:
+        """Log the verdicts."""
+        log(INFO, "round %d: %s", report.entry.round, verdict_text(report.entry))
 
 
 def _number(value: object) -> int | None:
