@@ -11,20 +11,22 @@ prime to r: Wahby and Boneh, CHES 2019, section 5; RFC 9380, section 8.8.1, wher
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import py_arkworks_bls12381 as ark
 from Crypto.Hash import SHA256
 from py_ecc.bls.hash_to_curve import hash_to_G1
 from py_ecc.bls.point_compression import compress_G1, decompress_G1
-from py_ecc.optimized_bls12_381 import Z1, add, double, is_inf, multiply, neg
+from py_ecc.optimized_bls12_381 import FQ, Z1, add, double, is_inf, multiply, normalize
 
+from zk import buckets
 from zk.errors import EncodingError
 from zk.field import signed
 
 POINT_BYTES = 48
 COFACTOR = 0xD201000000010001  # 1 - z
-_SHORT = 1 << 32  # one long scalar makes a multi-scalar product of short ones several times slower
+_SHORT = 1 << 14  # one long scalar makes a multi-scalar product of short ones several times slower
 Point = Any  # opaque: only the group that made it can read it
 
 
@@ -72,22 +74,22 @@ class PyEcc:
         return int(compress_G1(point)).to_bytes(POINT_BYTES, "big")
 
     def msm(self, points: Sequence[Point], scalars: Sequence[int]) -> Point:
-        """See :class:`Group`; Pippenger's bucket method over signed scalars."""
+        """See :class:`Group`; :mod:`zk.buckets`."""
         _same_length(points, scalars)
-        pairs = []
+        chosen, sizes = [], []
         for point, scalar in zip(points, scalars, strict=True):
             value = signed(scalar)
             if value and not is_inf(point):
-                pairs.append((point, value) if value > 0 else (neg(point), -value))
-        if not pairs:
-            return Z1
-        bits = max(value.bit_length() for _, value in pairs)
-        window = _window(len(pairs), bits)
+                x, y = _affine(point)
+                chosen.append((x, y) if value > 0 else (x, -y % buckets.P))
+                sizes.append(abs(value))
         total = Z1
-        for shift in range(bits - bits % window, -1, -window):
-            for _ in range(window if not is_inf(total) else 0):
+        width = buckets.window_width(len(sizes), max((size.bit_length() for size in sizes), default=0))
+        for part in reversed(buckets.multiply_sum(chosen, sizes)):
+            for _ in range(width if not is_inf(total) else 0):
                 total = double(total)
-            total = add(total, _window_sum(pairs, shift, (1 << window) - 1))
+            if part:
+                total = add(total, (FQ(part[0]), FQ(part[1]), FQ(1)))
         return total
 
     def vanishes(self, points: Sequence[Point], scalars: Sequence[int]) -> bool:
@@ -95,24 +97,10 @@ class PyEcc:
         return bool(is_inf(multiply(self.msm(points, scalars), COFACTOR)))
 
 
-def _window(count: int, bits: int) -> int:
-    """Return the window width with the fewest additions for ``count`` scalars of ``bits`` bits."""
-    return min(range(1, 16), key=lambda c: -(-bits // c) * (count + 2 * 2**c))
-
-
-def _window_sum(pairs: list[tuple[Point, int]], shift: int, mask: int) -> Point:
-    """Return ``Σ digit·point`` for the window of each scalar that starts at bit ``shift``."""
-    buckets: dict[int, Point] = {}
-    for point, value in pairs:
-        digit = (value >> shift) & mask
-        if digit:
-            buckets[digit] = add(buckets[digit], point) if digit in buckets else point
-    running = total = Z1
-    for digit in range(max(buckets, default=0), 0, -1):
-        if digit in buckets:
-            running = add(running, buckets[digit])
-        total = add(total, running)
-    return total
+def _affine(point: Point) -> buckets.Affine:
+    """Return the coordinates of a py_ecc point that is not the identity."""
+    x, y = (point[0], point[1]) if point[2] == 1 else normalize(point)
+    return int(x), int(y)
 
 
 class Arkworks:
@@ -143,18 +131,15 @@ class Arkworks:
     def msm(self, points: Sequence[Point], scalars: Sequence[int]) -> Point:
         """See :class:`Group`; positive and negative, short and long scalars apart, so that short ones stay short."""
         _same_length(points, scalars)
-        chosen: dict[tuple[bool, bool], tuple[list[Point], list[ark.Scalar]]] = {}
-        for point, scalar in zip(points, scalars, strict=True):
-            value = scalar if 0 <= scalar < _SHORT else signed(scalar)
-            if value:
-                size = abs(value)
-                some, factors = chosen.setdefault((value > 0, size < _SHORT), ([], []))
-                some.append(point)
-                factors.append(ark.Scalar(size) if size < _SHORT else ark.Scalar.from_le_bytes(size.to_bytes(32, "little")))
-        total = ark.G1Point.identity()
-        for (positive, _), (some, factors) in chosen.items():
-            part = ark.G1Point.multiexp_unchecked(some, factors)
-            total = total + part if positive else total - part
+        short = _short_scalars()
+        kept = [(point, short[scalar]) for point, scalar in zip(points, scalars, strict=True) if 0 < scalar < _SHORT]
+        total = ark.G1Point.multiexp_unchecked([point for point, _ in kept], [scalar for _, scalar in kept])
+        others = [(point, signed(scalar)) for point, scalar in zip(points, scalars, strict=True) if not 0 <= scalar < _SHORT]
+        for sign in (1, -1):
+            chosen = [(point, value * sign) for point, value in others if value * sign > 0]
+            factors = [ark.Scalar.from_le_bytes(size.to_bytes(32, "little")) for _, size in chosen]
+            part = ark.G1Point.multiexp_unchecked([point for point, _ in chosen], factors)
+            total = total + part if sign > 0 else total - part
         return total
 
     def vanishes(self, points: Sequence[Point], scalars: Sequence[int]) -> bool:
@@ -162,6 +147,12 @@ class Arkworks:
         total = self.msm(points, scalars)
         # multiexp, not ``*``: the latter may use an endomorphism that is a multiplication inside the subgroup only
         return bool(ark.G1Point.multiexp_unchecked([total], [ark.Scalar(COFACTOR)]) == ark.G1Point.identity())
+
+
+@lru_cache(maxsize=1)
+def _short_scalars() -> list[ark.Scalar]:
+    """Keep what most committed values are: converting one takes as long as multiplying by it."""
+    return [ark.Scalar(value) for value in range(_SHORT)]
 
 
 def _same_length(points: Sequence[Point], scalars: Sequence[int]) -> None:

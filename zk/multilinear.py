@@ -1,0 +1,68 @@
+"""Multilinear polynomials in Python integers: what a verifier evaluates.
+
+A point lists its variables from the most significant bit of a table's index to the least. ``eq(x, y) = Π (x_i·y_i + (1-x_i)(1-y_i))``
+is the extension of equality; the extension of a table ``T`` is ``T(x) = Σ_b eq(x, b)·T[b]``.
+Source: Thaler, "Proofs, Arguments, and Zero-Knowledge" (2022), section 3.5.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from zk.combine import combine_rows
+from zk.field import ORDER
+
+
+def variables(size: int) -> int:
+    """Return the number of variables of the smallest Boolean cube with at least ``size`` corners."""
+    return (size - 1).bit_length()
+
+
+def corner(index: int, count: int) -> list[int]:
+    """Return ``index`` as a point of ``count`` bits."""
+    return [(index >> bit) & 1 for bit in reversed(range(count))]
+
+
+def eq(x: Sequence[int], y: Sequence[int]) -> int:
+    """Return ``eq(x, y)``."""
+    product = 1
+    for a, b in zip(x, y, strict=True):
+        product = product * (1 - a - b + 2 * a * b) % ORDER
+    return product
+
+
+def eq_table(point: Sequence[int]) -> list[int]:
+    """Return ``eq(point, b)`` for every corner ``b``."""
+    table = [1]
+    for x in point:
+        table = [value for parent in table for upper in (parent * x % ORDER,) for value in (parent - upper, upper)]
+    return [value % ORDER for value in table]
+
+
+def dot(a: Sequence[int], b: Sequence[int]) -> int:
+    """Return ``Σ a_i·b_i``; the shorter one counts as filled with zeros."""
+    return sum(x * y for x, y in zip(a, b, strict=False)) % ORDER
+
+
+def kronecker(a: Sequence[int], b: Sequence[int]) -> list[int]:
+    """Return the flat table ``a_i·b_j`` at ``i·len(b) + j``."""
+    return [x * y % ORDER for x in a for y in b]
+
+
+def bilinear(left: Sequence[int], matrix: npt.NDArray[np.int64], right: Sequence[int]) -> int:
+    """Return ``leftᵀ·matrix·right`` for non-negative weights below ``r``; what either side lacks has no weight."""
+    return dot(combine_rows(left[: len(matrix)], matrix[: len(left)]), right)
+
+
+def lagrange(count: int, x: int) -> list[int]:
+    """Return the coefficients ``c`` with ``g(x) = Σ c_i·g(i)``, ``i`` in ``0 … count-1``, for every ``g`` of smaller degree."""
+    coefficients = []
+    for i in range(count):
+        numerator = denominator = 1
+        for j in range(count):
+            if j != i:
+                numerator = numerator * (x - j) % ORDER
+                denominator = denominator * (i - j) % ORDER
+        coefficients.append(numerator * pow(denominator, -1, ORDER) % ORDER)
+    return coefficients
