@@ -120,7 +120,8 @@ class Arkworks:
             point = ark.G1Point.from_compressed_bytes_unchecked(data)
         except ValueError as error:
             raise EncodingError("not the canonical encoding of a point on the curve") from error
-        if bytes(point.to_compressed_bytes()) != data:
+        # (0, ±2) has order 3: this wheel reads it, py_ecc does not
+        if bytes(point.to_compressed_bytes()) != data or (not any(data[1:]) and data[0] & 0x5F == 0):
             raise EncodingError("not the canonical encoding of a point on the curve")
         return point
 

@@ -13,7 +13,7 @@ Source: Wahby, Tzialla, shelat, Thaler and Walfish, "Doubly-efficient zkSNARKs w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -63,7 +63,13 @@ def tensor_claim(block: str, width: int, point: Sequence[int], last: Sequence[in
     """
     inside = min(len(point), variables(width) - variables(len(last)))  # how much of the point lies within a row
     split = len(point) - inside
-    return Claim(block, tuple(point[:split]), tuple(kronecker(eq_table(point[split:]), last)))
+    return Claim(block, tuple(point[:split]), _columns(tuple(point[split:]), tuple(last)))
+
+
+@lru_cache(maxsize=32)
+def _columns(point: tuple[int, ...], last: tuple[int, ...]) -> tuple[int, ...]:
+    """Return ``eq(point, ·)⊗last``; a protocol makes many claims at the same point in a row."""
+    return tuple(kronecker(eq_table(point), last))
 
 
 class Layout:

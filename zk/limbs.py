@@ -6,6 +6,7 @@ Sources: Montgomery, Math. Comp. 44 (1985); Koç, Acar and Kaliski, IEEE Micro 1
 multiplication for most moduli" (2020).
 
 Everything here is compiled into the kernels that use it: numba has no 64×64→128 product, so one LLVM instruction sequence provides it.
+Numba's cache looks at the file of the kernel only: whoever changes this file must delete the cached ``vectors`` and ``sumcheck`` kernels.
 """
 
 from collections.abc import Callable
@@ -106,7 +107,7 @@ def subtract(a: Element, b: Element) -> Element:
 
 @kernel
 def multiply(a: Element, b: Element) -> Element:
-    """Return the Montgomery product ``a·b·2^-256``; one of the two may be any value below ``2^256`` that is below ``r``."""
+    """Return the Montgomery product ``a·b·2^-256``; both below ``r``."""
     t0, t1, t2, t3 = _ZERO, _ZERO, _ZERO, _ZERO
     for i in range(4):
         digit = b[i]

@@ -102,7 +102,7 @@ def derive_generators(group: Group, width: int) -> bytes:
 
 def _cached_encodings(group: Group, width: int) -> bytes:
     """Derive once per machine and implementation: py_ecc takes 6 ms for each generator."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lunaria"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "lunaria"
     path = folder / f"generators-{group.name}-{width}-{sha256(DOMAIN).hex()[:16]}"
     length = (width + 1) * POINT_BYTES
     try:

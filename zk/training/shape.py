@@ -111,10 +111,10 @@ class Shape:
         """Real outputs."""
         return self.rule.layers[-1]
 
-    @property
+    @cached_property
     def positions(self) -> tuple[int, ...]:
         """Padded row number of each sample, in order."""
-        return tuple((k << self.batch_variables) + b for k in range(self.rule.steps) for b in range(self.rule.batch))
+        return tuple(k * padded(self.rule.batch) + b for k in range(self.rule.steps) for b in range(self.rule.batch))
 
     @property
     def data_block(self) -> Block:
