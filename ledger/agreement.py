@@ -186,6 +186,11 @@ class Agreement(Section):
             rounds.participants <= federation.clients,
             f"rounds.participants is {rounds.participants}, above federation.clients ({federation.clients})",
         )
+        # a round lists a nonce for every client at most, and a verdict for every participant
+        _require(
+            88 * federation.clients + 210 * rounds.participants <= 62_000,
+            f"{federation.clients} clients with {rounds.participants} participants do not fit an entry of 65,535 bytes: lower one of them",
+        )
         _require(
             rounds.minimum_accepted <= rounds.participants,
             f"rounds.minimum-accepted is {rounds.minimum_accepted}, above rounds.participants ({rounds.participants})",
@@ -258,7 +263,7 @@ def read(path: Path) -> Agreement:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FormatError(f"cannot read {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, numbers or nesting beyond all bounds
         raise FormatError(f"{path} is not TOML: {error}") from error
     try:
         return complete(fields)
@@ -304,7 +309,7 @@ def _section(kind: type[S], name: str, fields: dict[str, Any]) -> S:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, default=str)  # TOML has dates; no field takes one, and the validation says so
+    return json.dumps(value, default=lambda date: {"date or time": str(date)})  # an object, which no field of a TOML scalar takes
 
 
 def _plan_fields() -> list[str]:

@@ -3,12 +3,12 @@
 Everything that is hashed or signed goes through here, so that two parties who mean the same thing hash the same bytes.
 """
 
-import json
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import rfc8785
+from pydantic_core import from_json
 
 from ledger.errors import FormatError
 from zk.hashing import sha256
@@ -21,7 +21,7 @@ def dump_json(value: Any) -> bytes:  # noqa: ANN401 - JSON is the one place wher
     """Return the canonical encoding of a JSON value (RFC 8785); integers beyond 2^53 are refused."""
     try:
         return rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise FormatError(f"cannot be written as canonical JSON: {error}") from error
 
 
@@ -34,8 +34,8 @@ def load_json(data: bytes, what: str) -> Any:  # noqa: ANN401
         Not UTF-8, not JSON, duplicate keys, too deeply nested, or not canonical.
     """
     try:
-        value = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        value = from_json(data, allow_inf_nan=False)  # at most 200 levels deep, whatever the stack
+    except ValueError as error:
         raise FormatError(f"{what} is not valid JSON: {error}") from error
     if dump_json(value) != data:
         raise FormatError(f"{what} is not canonical JSON (RFC 8785)")

@@ -21,7 +21,7 @@ MAX_ENTRY_BYTES = 65_535
 T = TypeVar("T", bound=BaseModel)
 Index = Annotated[int, Field(ge=0, le=9_999)]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
-Base64Signature = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{86}==$")]
+Base64Signature = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{85}[AQgw]==$")]
 
 POINTS = "application/x-lunaria-g1-points"  # 48-byte compressed points of BLS12-381 G1, one after the other
 SCALARS = "application/x-lunaria-scalars"  # 32-byte big-endian scalars, one after the other

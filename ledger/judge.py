@@ -13,7 +13,16 @@ import numpy.typing as npt
 from ledger.aggregation import weighted_sum
 from ledger.beacon import batch_digest, batch_indices
 from ledger.canonical import load_vector
-from ledger.entries import ContributionStatement, EnrolmentStatement, Reference, SignedContribution, decode_contribution
+from ledger.entries import (
+    POINTS,
+    SCALARS,
+    TENSOR,
+    ContributionStatement,
+    EnrolmentStatement,
+    Reference,
+    SignedContribution,
+    decode_contribution,
+)
 from ledger.errors import FormatError, VerificationError
 from ledger.verdicts import Reason
 from zk.combine import as_rows, combine_rows
@@ -102,8 +111,12 @@ def judge_statement(expected: Expected, member: EnrolmentStatement, data: bytes)
 
 def open_parts(expected: Expected, key: CommitmentKey, statement: ContributionStatement, parts: Parts) -> Reason | Opened:
     """Read and judge the large parts; what is left is whether :func:`opening_equation` holds."""
-    named = ((statement.update, parts.update), (statement.commitment, parts.commitment), (statement.blinds, parts.blinds))
-    if any(reference != Reference.of(data, reference.media_type) for reference, data in named):
+    named = (
+        (statement.update, parts.update, TENSOR),
+        (statement.commitment, parts.commitment, POINTS),
+        (statement.blinds, parts.blinds, SCALARS),
+    )
+    if any(reference != Reference.of(data, media_type) for reference, data, media_type in named):
         return Reason.EVIDENCE_MISMATCH
     try:
         update = load_vector(parts.update, expected.rule.size, "the update")

@@ -6,7 +6,7 @@ ledger that extends the one it saw before.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Self, get_origin
+from typing import Self, get_args, get_origin
 
 from ledger import merkle
 from ledger.checkpoint import Checkpoint, open_checkpoint
@@ -37,7 +37,8 @@ class Fields:
         for field in fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
             value = record.get(field.name)
             expected = get_origin(field.type) or field.type
-            if not isinstance(value, expected):  # type: ignore[arg-type]  # annotations here are classes
+            items = value if isinstance(value, list) else ()
+            if type(value) is not expected or any(type(item) not in get_args(field.type) for item in items):
                 raise FormatError(f"the message lacks {field.name}, or it is not {getattr(expected, '__name__', expected)}")
             values[field.name] = value
         return cls(**values)

@@ -175,8 +175,8 @@ class RunState:
         _require(entry.rounds == self.rounds, f"the closing entry counts {entry.rounds} rounds instead of {self.rounds}")
         _require(entry.model == self.model.digest, "the closing entry names another model than the last round")
         _require(
-            entry.outcome != "completed" or self.rounds == rounds.count,
-            f"the run is closed as completed after {self.rounds} of {rounds.count} rounds",
+            entry.outcome != "completed" or (self.rounds == rounds.count and self.accepted >= rounds.minimum_accepted),
+            f"the run is closed as completed after {self.rounds} of {rounds.count} rounds, {self.accepted} updates in the last one",
         )
         _require(
             entry.outcome != "too-few-accepted" or (self.rounds > 0 and self.accepted < rounds.minimum_accepted),

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
 from rich.console import Console
 
@@ -71,9 +72,12 @@ def audit(
     from ledger.agreement import read
     from ledger.audit import Trust
     from ledger.audit import audit as audit_export
+    from ledger.note import VerifierKey
     from server.audit_display import audit_progress, print_report
 
     _check_backend(verify_backend)
+    if key is not None:
+        VerifierKey.parse(key)
     trust = Trust(key, read(agreement) if agreement else None)
     if as_json:
         report = audit_export(export, trust, backend=verify_backend)
@@ -115,8 +119,10 @@ def log_show(
     index: Annotated[int, typer.Argument(min=0, help="The entry's number.")],
 ) -> None:
     """Print one entry as JSON."""
+    from ledger.canonical import load_json
+
     with _store(run) as store:
-        typer.echo(json.dumps(json.loads(store.entry(index)), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(load_json(store.entry(index), f"entry {index}"), indent=2, ensure_ascii=False))
 
 
 @log_app.command("proof")
@@ -134,9 +140,19 @@ def log_proof(
 def main() -> None:
     """Run the command line; every expected error becomes one line and its exit code."""
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.stdout.flush()  # here, where a reader that went away can still be dealt with
+        sys.exit(code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(ExitCode.UNUSABLE)
+    except click.ClickException as error:
+        sys.stderr.write(f"error: {' '.join(error.format_message().split())} See 'lunaria --help'.\n")
+        sys.exit(ExitCode.UNUSABLE)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(ExitCode.INTERRUPTED)
     except (ServerError, LedgerError, ZkError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code if isinstance(error, ServerError) else ExitCode.UNUSABLE)
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

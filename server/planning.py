@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from clients.datasets import DataSet, load
 from clients.errors import ClientError
 from clients.keras_models import layers_of, to_fixed
+from clients.partition import indices, parse_partition
 from clients.settings import TASKS
 from ledger.agreement import MAX_PARTICIPANTS, Agreement, Model, complete, read
 from ledger.canonical import digest, dump_vector
-from ledger.entries import TENSOR, AgreementEntry, Reference
+from ledger.entries import TENSOR, AgreementEntry, Reference, encode_entry
 from ledger.errors import LedgerError
 from ledger.judge import IntVector
 from ledger.note import Ed25519Signer
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CLIENTS, DEFAULT_ROUNDS, DEFAULT_SAMPLES = 10, 5, 512
 LOSSES = {task: loss for loss, task in TASKS.items()}
+_WIDTHS = re.compile(r"[0-9]{1,7}(-[0-9]{1,7})+")
 DEFAULT_HIDDEN: dict[str, tuple[int, ...]] = {"classification": (128,), "binary": (), "regression": ()}
 
 
@@ -125,6 +127,8 @@ def _prepare(options: Options) -> Plan:
         rule = agreement.rule
         data = load(options.data, task=TASKS[rule.loss], feature_bits=rule.plan.feature_bits, target_bits=rule.plan.logit_bits)
         if options.model is not None:
+            if _WIDTHS.fullmatch(options.model):
+                raise ServerError(f"the widths of the model are part of the agreement in {options.agreement}: leave --model out")
             keras_model = read_model(options.model)
         samples, notes = _samples(options, agreement, data)
     rule = agreement.rule
@@ -134,6 +138,7 @@ def _prepare(options: Options) -> Plan:
             f"{data.name} has {shape[0]} features and {shape[1]} outputs, the model takes {rule.layers[0]} and {rule.layers[-1]}: "
             "choose other --data or another model"
         )
+    _check_shares(options, agreement, data, samples)
     if keras_model is not None:
         model = flatten(to_fixed(keras_model, rule))
         initial = digest(dump_vector(model))
@@ -146,7 +151,9 @@ def _prepare(options: Options) -> Plan:
         raise ServerError("the agreement names its first model by digest: give the model itself with --model FILE.keras")
     else:
         model = flatten(initial_weights(rule, bytes.fromhex(agreement.model.seed)))
-    return Plan(agreement, data, samples, options.partition, seed, model, (*data.notes, *notes))
+    plan = Plan(agreement, data, samples, options.partition, seed, model, (*data.notes, *notes))
+    encode_entry(plan.opening(plan.signer(plan.log_seed())))  # an agreement too long for an entry is refused before anything starts
+    return plan
 
 
 def read_model(spec: str) -> "keras.Model":
@@ -160,24 +167,26 @@ def read_model(spec: str) -> "keras.Model":
     import keras
 
     path = Path(spec)
+    if path.suffix == ".keras" and not path.is_file():
+        raise ServerError(f"there is no model file {spec}")
     try:
         if path.suffix == ".keras":
-            if not path.is_file():
-                raise ServerError(f"there is no model file {spec}")
             return keras.saving.load_model(path, compile=False, safe_mode=True)
         module, _, name = spec.partition(":")
-        return getattr(importlib.import_module(module), name)()
-    except (ImportError, AttributeError, ValueError, OSError) as error:
-        raise ServerError(
-            f"--model {spec}: {str(error).splitlines()[0]}: give widths such as 784-128-10, a .keras file, or module:function"
-        ) from error
+        model = getattr(importlib.import_module(module), name)()
+    except Exception as error:  # a user's file or function may raise anything
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise ServerError(f"--model {spec}: {lines[0]}: give widths such as 784-128-10, a .keras file, or module:function") from error
+    if not isinstance(model, keras.Model):
+        raise ServerError(f"--model {spec}: it returned {type(model).__name__} instead of a Keras model")
+    return model
 
 
 def _stated_model(spec: str | None, data: DataSet) -> tuple[tuple[int, ...], "keras.Model | None"]:
     """Return layer widths, and the Keras model they come from where there is one."""
     if spec is None:
         return (data.x_train.shape[1], *DEFAULT_HIDDEN[data.task], data.y_train.shape[1]), None
-    if re.fullmatch(r"[0-9]{1,7}(-[0-9]{1,7})+", spec):
+    if _WIDTHS.fullmatch(spec):
         return tuple(int(width) for width in spec.split("-")), None
     model = read_model(spec)
     return layers_of(model), model
@@ -197,6 +206,16 @@ def _fields(options: Options, data: DataSet, layers: tuple[int, ...]) -> dict[st
         },
         "data": {"description": f"{data.name}: {data.x_train.shape[1]} features, {data.task}"},
     }
+
+
+def _check_shares(options: Options, agreement: Agreement, data: DataSet, samples: int) -> None:
+    """Refuse, before anything starts, shares that the clients could not take or the agreement would not."""
+    federation = agreement.federation
+    indices(parse_partition(options.partition), data.y_train, federation.clients, samples, options.seed or 0)
+    if not federation.minimum_samples <= samples <= federation.maximum_samples:
+        raise ServerError(
+            f"{samples} samples for each client: the agreement takes {federation.minimum_samples} to {federation.maximum_samples}"
+        )
 
 
 def _samples(options: Options, agreement: Agreement, data: DataSet) -> tuple[int, tuple[str, ...]]:
