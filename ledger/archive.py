@@ -6,7 +6,9 @@ byte: each header must be the one that :func:`header` makes. There is no compres
 """
 
 import os
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -63,7 +65,7 @@ class ArchiveWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
         self._last = (-1, "")
         try:
             self._file: BinaryIO = self._temporary.open("wb")
@@ -71,11 +73,20 @@ class ArchiveWriter:
             raise StorageError(f"cannot write {path}: {error.strerror}") from error
 
     def add(self, name: str, data: bytes) -> None:
-        """Add a file; names must come in ascending rank."""
+        """Add a file; names must come in ascending rank.
+
+        Raises
+        ------
+        StorageError
+            The disk is full, or broken.
+        """
         if rank(name) <= self._last:
             raise ValueError(f"{name} does not come after {self._last[1]}")
         self._last = rank(name)
-        self._file.write(header(name, len(data)) + data + bytes(-len(data) % BLOCK))
+        try:
+            self._file.write(header(name, len(data)) + data + bytes(-len(data) % BLOCK))
+        except OSError as error:
+            raise StorageError(f"cannot write {self._path}: {error.strerror}") from error
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -93,7 +104,8 @@ class ArchiveWriter:
         except OSError as failure:
             raise StorageError(f"cannot write {self._path}: {failure.strerror}") from failure
         finally:
-            self._file.close()
+            with suppress(OSError):  # what could not be flushed has been reported already
+                self._file.close()
             self._temporary.unlink(missing_ok=True)
 
 
@@ -119,11 +131,23 @@ class ArchiveReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            state = path.stat()
+            if not stat.S_ISREG(state.st_mode):
+                raise StorageError(f"cannot read {path}: it is not a file")
             self._file: BinaryIO = path.open("rb")
-            self._length = os.fstat(self._file.fileno()).st_size
-            self._places = self._scan()
+            self._length = state.st_size
+            try:
+                self._places = self._scan()
+            except BaseException:
+                self.close()
+                raise
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror}") from error
+
+    @property
+    def length(self) -> int:
+        """Size of the whole archive in bytes."""
+        return self._length
 
     def names(self) -> list[str]:
         """Return all names in their order."""
@@ -144,14 +168,22 @@ class ArchiveReader:
         ------
         VerificationError
             There is none of this name, or it is larger.
+        StorageError
+            It cannot be read any more.
         """
         place = self._places.get(name)
         if place is None:
             raise VerificationError(f"{name} is missing")
         if place.size > limit:
             raise VerificationError(f"{name} has {place.size} bytes, above the limit of {limit}")
-        self._file.seek(place.offset)
-        return self._file.read(place.size)
+        try:
+            self._file.seek(place.offset)
+            data = self._file.read(place.size)
+        except OSError as error:
+            raise StorageError(f"cannot read {self.path}: {error.strerror}") from error
+        if len(data) < place.size:
+            raise StorageError(f"cannot read {self.path}: it became shorter meanwhile")
+        return data
 
     def close(self) -> None:
         """Close the file."""

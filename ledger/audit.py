@@ -17,7 +17,7 @@ from ledger.archive import INDEX, ArchiveReader
 from ledger.canonical import digest, load_json
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.entries import MAX_ENTRY_BYTES, AgreementEntry, Entry, decode_entry
-from ledger.errors import FormatError, LedgerError, VerificationError
+from ledger.errors import FormatError, VerificationError
 from ledger.export import ExportIndex
 from ledger.note import MAX_NOTE_SIZE, Ed25519Verifier, VerifierKey
 from ledger.replay import Replay
@@ -105,13 +105,17 @@ def _audit(archive: ArchiveReader, trust: Trust, backend: str, report: Report, p
         return merkle.root(size, lambda level, position: levels[level][position])
 
     replay = Replay(opening, root_at, archive, GROUPS[backend], report, index.updates)
-    for position, data in enumerate(entries):
-        progress(position, len(entries))
-        if position:
-            replay.entry(position, _entry(position, data, report))
+    try:
+        for position, data in enumerate(entries):
+            progress(position, len(entries))
+            if position:
+                replay.entry(position, _entry(position, data, report))
+    except Halt:
+        replay.settle()  # what was collected before is judged all the same
+        raise
     replay.finish()
     expected = {INDEX, "checkpoint", *map(tile_path, tiles_of(checkpoint.size)), *map(entries_path, bundles_of(checkpoint.size))}
-    for name in archive.names():
+    for name in archive.names() if report.verified else ():  # where something is false, what it refers to was not followed
         if name not in expected and name not in replay.seen:
             report.find(Check.EVIDENCE, None, f"{name}: nothing in the ledger refers to it")
     progress(len(entries), len(entries))
@@ -124,7 +128,7 @@ def _index(archive: ArchiveReader, report: Report) -> ExportIndex:
         return ExportIndex.model_validate_json(data)
     except ValidationError as error:
         report.find(Check.ARCHIVE, None, f"{INDEX}: {explain(error)}")
-    except LedgerError as error:
+    except (FormatError, VerificationError) as error:
         report.find(Check.ARCHIVE, None, str(error))
     raise Halt
 
@@ -139,7 +143,7 @@ def _checkpoint(archive: ArchiveReader, index: ExportIndex, trust: Trust, report
         checkpoint = open_checkpoint(archive.read("checkpoint", MAX_NOTE_SIZE), Ed25519Verifier(key), key.name)
         if checkpoint.extensions:
             raise VerificationError("the checkpoint has extension lines, which this ledger does not write")
-    except LedgerError as error:
+    except (FormatError, VerificationError) as error:
         report.find(Check.CHECKPOINT, None, str(error))
         raise Halt from error
     report.count(Check.CHECKPOINT)
@@ -151,11 +155,11 @@ def _tree(archive: ArchiveReader, checkpoint: Checkpoint, report: Report) -> tup
     """Return the entries and the hashes above them, once they are known to hash to the root."""
     entries: list[bytes] = []
     try:
-        if checkpoint.size > archive.path.stat().st_size:
+        if checkpoint.size > archive.length:
             raise VerificationError(f"the checkpoint counts {checkpoint.size} entries, more than the file has bytes")
         for bundle in bundles_of(checkpoint.size):
             entries += decode_bundle(bundle, archive.read(entries_path(bundle), MAX_BUNDLE_BYTES))
-    except LedgerError as error:
+    except (FormatError, VerificationError) as error:
         report.find(Check.TREE, None, str(error))
         raise Halt from error
     levels = _levels([merkle.leaf_hash(entry) for entry in entries])

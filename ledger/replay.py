@@ -13,6 +13,10 @@ from ledger.canonical import digest, dump_vector, load_vector
 from ledger.checkpoint import Checkpoint
 from ledger.enrolment import judge_enrolment
 from ledger.entries import (
+    MAX_ENTRY_BYTES,
+    SCALARS,
+    STATEMENT,
+    TENSOR,
     Aggregate,
     AgreementEntry,
     ClosingEntry,
@@ -30,14 +34,16 @@ from ledger.report import Check, Halt, Report
 from ledger.state import RunState
 from ledger.verdicts import FROM_STATEMENT, KEPT, Reason
 from zk.equations import Equation, false_ones, hold
-from zk.errors import EncodingError
-from zk.field import decode_scalars
-from zk.group import Group, Point
+from zk.errors import EncodingError, ZkError
+from zk.field import SCALAR_BYTES, decode_scalars
+from zk.group import POINT_BYTES, Group, Point
+from zk.opening import proof_bytes
 from zk.pedersen import commitment_key
 from zk.rule import tables_digest
 from zk.sgd import flatten, initial_weights
 
 MAX_EVIDENCE_BYTES = 2**30
+TENSOR_HEADER_BYTES = 128
 BATCH_POINTS = 8192  # group equations are checked together up to this many points
 
 
@@ -86,11 +92,12 @@ class Replay:
         self._optimizer = ServerOptimizer(opening.agreement.aggregation, self._rule.plan.weight_range_bits, self._rule.weight_bits)
         self._pending: list[_Pending] = []
         self._on_trust = 0
+        self._unread = False  # whether an accepted statement could not be followed, so that its nonce is unknown
         self._outcome = "still open: no closing entry"
         try:
             self._state = RunState.begin(opening)
             self._model = self._first_model(opening)
-        except LedgerError as error:
+        except (FormatError, VerificationError, ZkError) as error:
             report.find(Check.AGREEMENT, 0, str(error))
             raise Halt from error
         report.count(Check.AGREEMENT)
@@ -118,11 +125,11 @@ class Replay:
             raise Halt from error
         self._report.count(Check.SEQUENCE)
         if sum(len(item.equation.points) for item in self._pending) >= BATCH_POINTS:
-            self._settle()
+            self.settle()
 
     def finish(self) -> None:
         """Check what is pending and say what was seen."""
-        self._settle()
+        self.settle()
         state, report = self._state, self._report
         report.summary |= {"clients": len(state.members), "rounds": state.rounds, "outcome": self._outcome, "model": state.model.digest}
         if self._on_trust:
@@ -130,8 +137,13 @@ class Replay:
         if state.rounds:
             report.notes.append("test results are the server's word: recompute them with the test data and the models")
 
+    @property
+    def _tensor_bytes(self) -> int:
+        """The most that a tensor of the model's size can take."""
+        return TENSOR_HEADER_BYTES + 8 * self._rule.size
+
     def _first_model(self, opening: AgreementEntry) -> IntVector:
-        data = self._fetch(0, opening.model, "the first model")
+        data = self._fetch(0, opening.model, "the first model", self._tensor_bytes, TENSOR)
         if data is None:
             raise Halt
         if opening.tables != tables_digest(self._rule):
@@ -144,8 +156,9 @@ class Replay:
 
     def _enrolment(self, position: int, entry: EnrolmentEntry) -> None:
         statement = entry.enrolment.statement
-        rows = self._fetch(position, statement.rows, "the commitments to the data")
-        proof = self._fetch(position, statement.opening_proof, "the proof of opening")
+        most = min(statement.samples, self._state.opening.agreement.federation.maximum_samples)
+        rows = self._fetch(position, statement.rows, "the commitments to the data", POINT_BYTES * most)
+        proof = self._fetch(position, statement.opening_proof, "the proof of opening", proof_bytes(self._key.width))
         if rows is None or proof is None:
             return
         try:
@@ -157,6 +170,10 @@ class Replay:
         self._pending.append(_Pending(equation, Check.ENROLMENTS, position, reason))
 
     def _round(self, position: int, entry: RoundEntry) -> dict[int, ContributionStatement]:
+        if self._unread:
+            raise Halt
+        if entry.round != self._state.rounds + 1:  # before a beacon is made of it
+            raise VerificationError(f"round {entry.round} follows round {self._state.rounds}")
         self._beacon(position, entry)
         expected = Expected(self._state.run, entry.round, entry.model_before, entry.beacon, self._rule, self._model)
         contributions: dict[int, ContributionStatement] = {}
@@ -167,6 +184,7 @@ class Replay:
                 raise VerificationError(f"a verdict about client {verdict.client}, but {len(self._state.members)} are enrolled")
             statement = self._verdict(position, expected, verdict)
             if statement is None:
+                self._unread |= verdict.accepted
                 continue
             opened = self._parts(position, expected, verdict, statement)
             if verdict.accepted:
@@ -177,10 +195,10 @@ class Replay:
                 elif opened is not None:
                     commitments[verdict.client] = opened
         accepted = [verdict.client for verdict in entry.verdicts if verdict.accepted]
-        if entry.aggregate is not None:
+        if entry.aggregate is not None and accepted:
             self._aggregate(position, entry, entry.aggregate, accepted, commitments, updates)
         else:
-            self._fetch(position, entry.model_after, "the model")
+            self._fetch(position, entry.model_after, "the model", self._tensor_bytes, TENSOR)
         return contributions
 
     def _beacon(self, position: int, entry: RoundEntry) -> None:
@@ -203,7 +221,7 @@ class Replay:
                 self._report.find(Check.VERDICTS, position, f"{who} is judged {verdict.reason}, but no contribution is kept")
             self._on_trust += 1
             return None
-        data = self._fetch(position, verdict.contribution, f"the contribution of {who}")
+        data = self._fetch(position, verdict.contribution, f"the contribution of {who}", MAX_ENTRY_BYTES, STATEMENT)
         if data is None:
             return None
         reason, signed = judge_statement(expected, self._state.members[verdict.client], data)
@@ -221,12 +239,15 @@ class Replay:
             self._on_trust += 1
             return None
         who = f"client {verdict.client}"
-        commitment = self._fetch(position, statement.commitment, f"the commitment of {who}")
+        rows = self._key.rows_for(self._rule.size)
+        # a commitment that was rejected for its encoding may have any length
+        points, scalars = (rows * POINT_BYTES, rows * SCALAR_BYTES) if verdict.accepted else (MAX_EVIDENCE_BYTES, MAX_EVIDENCE_BYTES)
+        commitment = self._fetch(position, statement.commitment, f"the commitment of {who}", points)
         if not self._updates:
             self._on_trust += not verdict.accepted
             return self._commitment(position, who, commitment) if verdict.accepted and commitment is not None else None
-        update = self._fetch(position, statement.update, f"the update of {who}")
-        blinds = self._fetch(position, statement.blinds, f"the blinds of {who}")
+        update = self._fetch(position, statement.update, f"the update of {who}", self._tensor_bytes)
+        blinds = self._fetch(position, statement.blinds, f"the blinds of {who}", scalars)
         if commitment is None or update is None or blinds is None:
             return None
         opened = open_parts(expected, self._key, statement, Parts(update, commitment, blinds))
@@ -258,14 +279,15 @@ class Replay:
         commitments: dict[int, list[Point]],
         updates: dict[int, IntVector],
     ) -> None:
-        sum_data = self._fetch(position, aggregate.sum, "the aggregate")
-        blind_data = self._fetch(position, aggregate.blinds, "the aggregate's blinds")
-        self._fetch(position, entry.model_after, "the model")
+        rows = self._key.rows_for(self._rule.size)
+        sum_data = self._fetch(position, aggregate.sum, "the aggregate", self._tensor_bytes, TENSOR)
+        blind_data = self._fetch(position, aggregate.blinds, "the aggregate's blinds", rows * SCALAR_BYTES, SCALARS)
+        self._fetch(position, entry.model_after, "the model", self._tensor_bytes, TENSOR)
         if sum_data is None or blind_data is None:
             raise Halt
         try:
             total = load_vector(sum_data, self._rule.size, "the aggregate")
-            blinds = decode_scalars(blind_data, self._key.rows_for(self._rule.size))
+            blinds = decode_scalars(blind_data, rows)
         except (FormatError, EncodingError) as error:
             self._report.find(Check.AGGREGATES, position, str(error))
             raise Halt from error
@@ -283,13 +305,16 @@ class Replay:
             self._report.find(Check.MODELS, position, "the model is not what the agreed rule makes of the one before and the aggregate")
             raise Halt
 
-    def _fetch(self, position: int, reference: Reference, what: str) -> bytes | None:
-        """Return a piece of evidence; None, with a finding, when it is not there as it was."""
+    def _fetch(self, position: int, reference: Reference, what: str, limit: int, media_type: str | None = None) -> bytes | None:
+        """Return a piece of evidence of at most ``limit`` bytes; None, with a finding, when it is not there as it was."""
         name = evidence_name(reference.digest)
         self.seen.add(name)
         self._report.count(Check.EVIDENCE)
+        if media_type not in (None, reference.media_type):
+            self._report.find(Check.EVIDENCE, position, f"{what}: {name} is said to be {reference.media_type} instead of {media_type}")
+            return None
         try:
-            data = self._archive.read(name, min(reference.size, MAX_EVIDENCE_BYTES))
+            data = self._archive.read(name, min(reference.size, limit, MAX_EVIDENCE_BYTES))
         except VerificationError as error:
             self._report.find(Check.EVIDENCE, position, f"{what}: {error}")
             return None
@@ -298,7 +323,7 @@ class Replay:
             return None
         return data
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Check the pending equations together."""
         pending, self._pending = self._pending, []
         for item in pending:
