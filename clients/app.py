@@ -6,6 +6,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from clients.errors import MemberError
 from clients.exact import ExactTrainer
 from clients.member import IntArray, Member
 from clients.settings import member_from
@@ -37,7 +38,7 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
     @app.query("reveal")
     def reveal(message: Message, context: Context) -> Message:
         member = member_of(context)
-        reply = member.reveal(RevealRequest.from_fields(message.content.config_records[RECORD]), _view(message))
+        reply = member.reveal(RevealRequest.from_fields(_record(message)), _view(message))
         remember(member, context)
         return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields())}))
 
@@ -45,12 +46,12 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
     def train(message: Message, context: Context) -> Message:
         member = member_of(context)
         trainer = ExactTrainer(member.rule())
-        request = TrainRequest.from_fields(message.content.config_records[RECORD])
+        request = TrainRequest.from_fields(_record(message))
         update, samples, reply = member.contribute(request, _view(message), _weights(message), trainer)
         remember(member, context)
         content: dict[str, ArrayRecord | MetricRecord | ConfigRecord] = {
             "arrays": ArrayRecord({f"layer-{i}": Array(change) for i, change in enumerate(update)}),
-            "metrics": MetricRecord({"num-examples": samples}),
+            "metrics": MetricRecord({"num-examples": samples, **member.seconds}),
             RECORD: ConfigRecord(reply.to_fields()),
         }
         return _reply(message, RecordDict(content))
@@ -72,11 +73,21 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
 
 
 def _view(message: Message) -> LedgerView:
-    return LedgerView.from_fields(message.content.config_records[RECORD])
+    return LedgerView.from_fields(_record(message))
+
+
+def _record(message: Message) -> ConfigRecord:
+    record = message.content.config_records.get(RECORD)
+    if record is None:
+        raise MemberError(f"the message has no record {RECORD}: the server does not run Lunaria")
+    return record
 
 
 def _weights(message: Message) -> list[IntArray]:
-    return message.content.array_records["arrays"].to_numpy_ndarrays()
+    arrays = message.content.array_records.get("arrays")
+    if arrays is None:
+        raise MemberError("the message has no model")
+    return arrays.to_numpy_ndarrays()
 
 
 def _reply(message: Message, content: RecordDict) -> Message:

@@ -5,8 +5,9 @@ extends what it saw before, that the model it is to train is the one in the ledg
 the beacon was made after its own nonce was committed.
 """
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ from ledger.entries import (
     POINTS,
     SCALARS,
     TENSOR,
+    TRAINING_PROOF,
     AgreementEntry,
     ContributionStatement,
     EnrolmentEntry,
@@ -33,16 +35,19 @@ from ledger.entries import (
     RoundEntry,
     SignedContribution,
     SignedEnrolment,
+    decode_enrolment,
     decode_entry,
 )
 from ledger.identity import public_key, signing_key
+from ledger.judge import Expected, training_statement
 from ledger.messages import EnrolReply, Fields, LedgerView, RevealReply, RevealRequest, TrainReply, TrainRequest
 from ledger.note import Ed25519Verifier, VerifierKey
 from zk.blinding import BlindingSource
 from zk.field import encode_scalars
 from zk.opening import RowOpenings, prove
 from zk.rule import Rule, tables_digest
-from zk.sgd import flatten, unflatten
+from zk.sgd import check_features, check_labels, flatten, initial_weights, unflatten
+from zk.training import proof as training
 
 IntArray = npt.NDArray[np.int64]
 Samples = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]
@@ -65,22 +70,29 @@ class MemberState(Fields):
         Entry 0, as accepted.
     checkpoint : str
         The text of the last checkpoint seen.
+    enrolment : bytes
+        The signed enrolment.
+    rows : bytes
+        The commitments to its samples, 48 bytes each.
     row_seed : bytes
-        Expands to the blinds of the committed data set.
+        Expands to their blinds.
     statement : str
         The digest of the last signed statement, whose entry commits to ``nonce``.
     nonce : bytes
         To be revealed for the next beacon.
-    revealed : int
-        The round for which a nonce was revealed last; 0 for none.
+    revealed, contributed : int
+        The rounds for which a nonce was revealed, and a contribution made, last; 0 for none.
     """
 
     agreement: bytes
     checkpoint: str
+    enrolment: bytes
+    rows: bytes
     row_seed: bytes
     statement: str
     nonce: bytes
     revealed: int = 0
+    contributed: int = 0
 
     @property
     def run(self) -> str:
@@ -112,6 +124,8 @@ class Member:
         What its owner has agreed to; another agreement is refused. ``None`` accepts what the server shows.
     deterministic : bool
         For seeded simulations only (see :class:`zk.blinding.BlindingSource`).
+    seconds : dict of str to float
+        What the last contribution took, for the display.
     """
 
     secret: bytes
@@ -119,6 +133,7 @@ class Member:
     state: MemberState | None = None
     agreement: Agreement | None = None
     deterministic: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def enrol(self, view: LedgerView) -> EnrolReply:
         """Accept the agreement that the view shows, commit to the data and sign.
@@ -134,9 +149,11 @@ class Member:
         checkpoint = view.follow(_verifier(opening), self.state.last() if self.state else None)
         if self.agreement is not None and self.agreement != opening.agreement:
             raise MemberError("the server's agreement is not the one this client was given: compare the two and ask the organiser")
-        if self.state is not None and self.state.agreement != view.entry:
-            raise MemberError("this client has already enrolled in another run: give it a state folder of its own")
+        if self.state is not None:
+            raise MemberError("this client has enrolled already: give it a state folder of its own for another run")
         rule = opening.agreement.rule
+        if opening.model.digest != _first_model(opening.agreement):
+            raise MemberError("the first model is not the one that the agreement gives: it would be the server's choice")
         if opening.tables != tables_digest(rule):
             raise MemberError("the public tables of this version are not the agreed ones: install the agreed version")
         x, y = self._checked_data(rule)
@@ -159,7 +176,7 @@ class Member:
             nonce=commit_nonce(run, client, nonce),
         )
         signed = SignedEnrolment.sign(statement, key).encode()
-        self.state = MemberState(view.entry, format_checkpoint(checkpoint), row_seed, digest(signed), nonce)
+        self.state = MemberState(view.entry, format_checkpoint(checkpoint), signed, points, row_seed, digest(signed), nonce)
         return EnrolReply(signed, points, proof)
 
     def reveal(self, request: RevealRequest, view: LedgerView) -> RevealReply:
@@ -183,7 +200,7 @@ class Member:
     def contribute(
         self, request: TrainRequest, view: LedgerView, weights: Sequence[IntArray], trainer: Trainer
     ) -> tuple[list[IntArray], int, TrainReply]:
-        """Train from the global model on the batch of the beacon, commit to the update and sign.
+        """Train from the global model on the batch of the beacon, prove it, commit to the update and sign.
 
         Returns
         -------
@@ -212,18 +229,41 @@ class Member:
             raise MemberError(f"the model that the server sent is not the one that the ledger has for round {request.round}")
         if isinstance(entry, RoundEntry) and view.entry_index != checkpoint.size - 1:
             raise MemberError("the server does not show the last entry of its ledger")
-        if len(request.clients) != len(request.nonces) or len(set(request.clients)) != len(request.clients):
+        if not state.contributed < request.round <= opening.agreement.rounds.count:
+            raise MemberError(
+                f"the server asks for round {request.round}: this client has contributed up to round {state.contributed}, "
+                f"and there are {opening.agreement.rounds.count} rounds"
+            )
+        numbers = request.clients
+        known = all(0 <= number < opening.agreement.federation.clients for number in numbers)
+        if not known or len(numbers) != len(request.nonces) or len(set(numbers)) != len(numbers):
             raise MemberError("the revealed nonces do not belong to one client each")
-        if state.revealed == request.round and state.nonce not in request.nonces:
-            raise MemberError("the beacon leaves out the nonce that this client revealed")
+        committed = request.round == 1 or _commits_to(entry, state.statement)
+        if committed and (state.revealed != request.round or state.nonce not in request.nonces):
+            raise MemberError("the beacon leaves out the nonce that this client committed to")
         key, x, y = signing_key(self.secret), *self._checked_data(rule)
         client = public_key(key)
         nonces = {number: nonce.hex() for number, nonce in zip(request.clients, request.nonces, strict=True)}
-        indices = batch_indices(beacon(run, request.round, checkpoint, nonces), client, len(x), rule.samples)
+        drawn = beacon(run, request.round, checkpoint, nonces)
+        indices = batch_indices(drawn, client, len(x), rule.samples)
+        began = time.perf_counter()
         trained = trainer.train(weights, x[indices], y[indices])
         update = flatten(trained) - flatten(weights)
+        trained_at = time.perf_counter()
 
         encoded, source = dump_vector(update), self._source()
+        expected = Expected(
+            opening.agreement.federation.name,
+            run,
+            request.round,
+            model,
+            drawn,
+            opening.agreement.proof.kind == "training",
+            rule,
+            flatten(weights),
+        )
+        proof = self._prove(expected, update, x, y, indices) if expected.proof else b""
+        proved_at = time.perf_counter()
         context = bytes.fromhex(run) + request.round.to_bytes(4, "big") + bytes.fromhex(digest(encoded))
         commitment_key = client_key(opening.agreement.row_width)
         blinds = source.scalars("update rows", context, commitment_key.rows_for(len(update)))
@@ -239,11 +279,24 @@ class Member:
             commitment=Reference.of(commitment, POINTS),
             update=Reference.of(encoded, TENSOR),
             blinds=Reference.of(encode_scalars(blinds), SCALARS),
+            proof=Reference.of(proof, TRAINING_PROOF) if expected.proof else None,
             nonce=commit_nonce(run, client, nonce),
         )
         signed = SignedContribution.sign(statement, key).encode()
-        self.state = replace(state, checkpoint=format_checkpoint(checkpoint), statement=digest(signed), nonce=nonce)
-        return unflatten(rule, update), len(x), TrainReply(signed, commitment, encode_scalars(blinds))
+        self.state = replace(
+            state, checkpoint=format_checkpoint(checkpoint), statement=digest(signed), nonce=nonce, contributed=request.round
+        )
+        self.seconds = {"training-s": trained_at - began, "proving-s": proved_at - trained_at}
+        return unflatten(rule, update), len(x), TrainReply(signed, commitment, encode_scalars(blinds), proof)
+
+    def _prove(self, expected: Expected, update: IntArray, x: IntArray, y: IntArray, indices: IntArray) -> bytes:
+        """Prove that ``update`` is the agreed training on the samples at ``indices``."""
+        state = self._enrolled()
+        enrolled = decode_enrolment(state.enrolment).statement
+        statement = training_statement(expected, enrolled, state.rows, update)
+        blinds = data_blinds(state.row_seed, len(x))
+        samples = training.Samples(x[indices], y[indices], [blinds[index] for index in indices])
+        return training.prove(client_key(state.opening().agreement.row_width), statement, samples, self._source())
 
     def rule(self) -> Rule:
         """Return the agreed rule of training; raises MemberError before enrolment."""
@@ -264,7 +317,12 @@ class Member:
             raise MemberError(
                 f"the data has {x.shape[1]} features and {y.shape[1]} outputs, the agreed model takes {features} and {outputs}"
             )
-        return x.astype(np.int64), y.astype(np.int64)
+        if not len(x):
+            raise MemberError("the data has no sample")
+        x, y = x.astype(np.int64), y.astype(np.int64)
+        check_features(rule, x)
+        check_labels(rule, x, y)
+        return x, y
 
 
 def _agreement(data: bytes) -> AgreementEntry:
@@ -272,6 +330,13 @@ def _agreement(data: bytes) -> AgreementEntry:
     if not isinstance(entry, AgreementEntry):
         raise MemberError(f"the server shows an entry of kind {entry.kind} where the agreement should be")
     return entry
+
+
+def _first_model(agreement: Agreement) -> str:
+    """Return the digest of the first model that an agreement gives."""
+    if agreement.model.seed is None:
+        return agreement.model.initial or ""
+    return digest(dump_vector(flatten(initial_weights(agreement.rule, bytes.fromhex(agreement.model.seed)))))
 
 
 def _verifier(opening: AgreementEntry) -> Ed25519Verifier:

@@ -4,9 +4,10 @@
 ``data``               a data set (see :func:`clients.datasets.load`)
 ``partition``          ``iid`` or ``dirichlet:ALPHA``: how a simulation splits one data set among its clients
 ``samples-per-client`` samples of each client in a simulation; 0 splits everything
-``seed``               0 draws fresh secrets; any other number makes keys, partitions and blinds repeatable: for experiments only
+``seed``               of the partition. From the node's side or from ``lunaria simulate``, other than 0, of all secrets too: for
+                       experiments only
 ``partition-id``       (node) this client's share, ``num-partitions`` the number of shares; without them the data is all its own
-``secret-file``        (node) 32 secret bytes, hexadecimal: the identity of a deployed client
+``secret-file``        (node only) 32 secret bytes, hexadecimal: the identity of a deployed client
 =====================  =====================================================================================================
 """
 
@@ -31,22 +32,26 @@ TASKS: dict[Loss, Task] = {Loss.SOFTMAX: "classification", Loss.BINARY: "binary"
 
 def member_from(context: Context, extra: Mapping[str, str | int] | None = None) -> Member:
     """Return the member that a context describes; ``extra`` stands in for a run configuration where there is none."""
-    config = {**(extra or {}), **context.run_config, **context.node_config}
-    seed = int(config.get("seed", 0))
-    number, shares = int(config.get("partition-id", 0)), int(config.get("num-partitions", 1))
+    own = {**(extra or {}), **context.node_config}
+    config = {**context.run_config, **own}
+    # the run configuration is the server's: it may say how a simulation splits its data, but no secret comes from it
+    secret_seed = _number(own, "seed", 0)
+    number, shares = _number(config, "partition-id", 0), _number(config, "num-partitions", 1)
+    if not 0 <= number < shares:
+        raise MemberError(f"partition-id is {number}, but there are {shares} partitions")
     secret, state = recall(context)
     if secret is None:
-        secret = _secret(config.get("secret-file"), seed, number)
+        secret = _secret(own.get("secret-file"), secret_seed, number)
     data = partial(
         local_data,
         str(config.get("data", "auto")),
         str(config.get("partition", "iid")),
-        int(config.get("samples-per-client", 0)),
-        seed,
+        _number(config, "samples-per-client", 0),
+        _number(config, "seed", 0),
         number,
         shares,
     )
-    return Member(secret, data, state, deterministic=seed != 0)
+    return Member(secret, data, state, deterministic=secret_seed != 0)
 
 
 def local_data(spec: str, partition: str, samples: int, seed: int, number: int, shares: int, rule: Rule) -> Samples:
@@ -67,6 +72,13 @@ def _load(spec: str, task: Task, feature_bits: int, target_bits: int) -> DataSet
 def _indices(spec: str, task: Task, partition: str, shares: int, samples: int, seed: int) -> list[Indices]:
     dataset = _load(spec, task, 8, 8)
     return indices(parse_partition(partition), dataset.y_train, shares, samples or None, seed)
+
+
+def _number(config: Mapping[str, object], name: str, default: int) -> int:
+    value = config.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise MemberError(f"{name} is {value!r}: give a whole number from 0 to 2^63 - 1")
+    return value
 
 
 def _secret(path: object, seed: int, number: int) -> bytes:

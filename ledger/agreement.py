@@ -126,9 +126,13 @@ class Aggregation(Section):
 
 
 class Proof(Section):
-    """What an update must prove. This version knows ``none``: updates are committed, signed and in clear, training is not proved."""
+    """What an update must prove.
 
-    kind: Literal["none"] = "none"
+    ``training``: that it is exactly the agreed training on the enrolled data (:mod:`zk.training`). ``none``: nothing; it is committed to
+    and signed.
+    """
+
+    kind: Literal["training", "none"] = "training"
 
 
 class Privacy(Section):

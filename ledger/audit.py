@@ -99,7 +99,7 @@ def _audit(archive: ArchiveReader, trust: Trust, backend: str, report: Report, p
     if trust.agreement is not None and trust.agreement != opening.agreement:
         report.find(Check.AGREEMENT, 0, "the agreement in the ledger is not the one that was given to the audit")
     if not index.updates:
-        report.notes.append("single updates were left out of this export: their commitments were checked in the sum only")
+        report.notes.append("single updates were left out: their commitments were checked in the sum only, and proofs of training were not")
 
     def root_at(size: int) -> bytes:
         return merkle.root(size, lambda level, position: levels[level][position])

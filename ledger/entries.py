@@ -26,6 +26,7 @@ Base64Signature = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{85}[AQgw]==$")]
 POINTS = "application/x-lunaria-g1-points"  # 48-byte compressed points of BLS12-381 G1, one after the other
 SCALARS = "application/x-lunaria-scalars"  # 32-byte big-endian scalars, one after the other
 TENSOR = "application/x-npy"  # one flat little-endian integer tensor
+TRAINING_PROOF = "application/x-lunaria-training-proof-v1"  # see zk.training
 OPENING_PROOF = "application/x-lunaria-row-openings-v1"  # see zk.opening
 STATEMENT = "application/x-lunaria-signed-statement+json"
 
@@ -62,7 +63,8 @@ class ContributionStatement(Section):
     """A client's contribution to one round: from which model, on which batch, committed how.
 
     ``model`` and ``batch`` are digests, ``commitment`` the Pedersen rows of the update, ``update`` the update itself and ``blinds`` the
-    values that open the one to the other. ``nonce`` commits to what the client adds to a later beacon.
+    values that open the one to the other, ``proof`` what the agreement asks for. ``nonce`` commits to what the client adds to a later
+    beacon.
     """
 
     run: Hex32
@@ -74,6 +76,7 @@ class ContributionStatement(Section):
     commitment: Reference
     update: Reference
     blinds: Reference
+    proof: Reference | None = None
     nonce: Hex32
 
 

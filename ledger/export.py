@@ -113,6 +113,7 @@ def _evidence(entries: Iterable[bytes], evidence: EvidenceStore, updates: bool) 
                 if verdict.contribution is not None and verdict.reason in KEPT:
                     signed = decode_contribution(evidence.get(verdict.contribution.digest, verdict.contribution.size))
                     statement = signed.statement
-                    parts = [statement.commitment] + ([statement.update, statement.blinds] if updates else [])
-                    for reference in parts:
-                        yield reference.digest, reference.size
+                    parts = [statement.commitment, *([statement.update, statement.blinds, statement.proof] if updates else [])]
+                    for part in parts:
+                        if part is not None:
+                            yield part.digest, part.size

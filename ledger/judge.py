@@ -6,6 +6,7 @@ commitment and the blinds, and ends in an equation over the group that :mod:`zk.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from ledger.entries import (
     POINTS,
     SCALARS,
     TENSOR,
+    TRAINING_PROOF,
     ContributionStatement,
     EnrolmentStatement,
     Reference,
@@ -24,14 +26,18 @@ from ledger.entries import (
     decode_contribution,
 )
 from ledger.errors import FormatError, VerificationError
+from ledger.state import RunState
 from ledger.verdicts import Reason
 from zk.combine import as_rows, combine_rows
 from zk.equations import Equation, random_weights
-from zk.errors import EncodingError
+from zk.errors import EncodingError, ZkError
 from zk.field import ORDER, decode_scalars
-from zk.group import Point
+from zk.group import POINT_BYTES, Point
 from zk.pedersen import CommitmentKey
 from zk.rule import Rule
+from zk.sgd import unflatten
+from zk.training.proof import verify as verify_training
+from zk.training.statement import TrainingStatement
 
 IntVector = npt.NDArray[np.int64]
 
@@ -42,29 +48,41 @@ class Expected:
 
     Attributes
     ----------
-    run, round, model, beacon
-        Digest of entry 0, round number, digest of the global model, beacon (all hexadecimal but the number).
+    federation, run, round, model, beacon
+        Name of the federation, digest of entry 0, round number, digest of the global model, beacon (digests in hexadecimal).
+    proof : bool
+        Whether the agreement asks for a proof of training.
     rule : Rule
         The rule of local training.
     weights : int64 array of shape (rule.size,)
         The global model.
     """
 
+    federation: str
     run: str
     round: int
     model: str
     beacon: str
+    proof: bool
     rule: Rule
     weights: IntVector
+
+    @classmethod
+    def of(cls, state: RunState, beacon: str, weights: IntVector) -> Self:
+        """Return what the next round expects."""
+        agreement = state.opening.agreement
+        proof = agreement.proof.kind == "training"
+        return cls(agreement.federation.name, state.run, state.rounds + 1, state.model.digest, beacon, proof, agreement.rule, weights)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The large parts of a contribution as bytes: canonical tensor, points, scalars."""
+    """The large parts of a contribution as bytes: canonical tensor, points, scalars, proof (empty for none)."""
 
     update: bytes
     commitment: bytes
     blinds: bytes
+    proof: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -110,13 +128,15 @@ def judge_statement(expected: Expected, member: EnrolmentStatement, data: bytes)
 
 
 def open_parts(expected: Expected, key: CommitmentKey, statement: ContributionStatement, parts: Parts) -> Reason | Opened:
-    """Read and judge the large parts; what is left is whether :func:`opening_equation` holds."""
+    """Read and judge the large parts; what is left is whether the equations of :func:`equations` hold."""
     named = (
         (statement.update, parts.update, TENSOR),
         (statement.commitment, parts.commitment, POINTS),
         (statement.blinds, parts.blinds, SCALARS),
     )
     if any(reference != Reference.of(data, media_type) for reference, data, media_type in named):
+        return Reason.EVIDENCE_MISMATCH
+    if statement.proof != (Reference.of(parts.proof, TRAINING_PROOF) if parts.proof else None):
         return Reason.EVIDENCE_MISMATCH
     try:
         update = load_vector(parts.update, expected.rule.size, "the update")
@@ -130,6 +150,67 @@ def open_parts(expected: Expected, key: CommitmentKey, statement: ContributionSt
         return Opened(update, key.decode(parts.commitment, rows), decode_scalars(parts.blinds, rows))
     except EncodingError:
         return Reason.BAD_ENCODING
+
+
+def equations(
+    expected: Expected, key: CommitmentKey, member: EnrolmentStatement, rows: bytes, opened: Opened, proof: bytes
+) -> Reason | list[tuple[Reason, Equation]]:
+    """Return the equations that remain, each with the verdict when it is the first that is false; or why there is nothing to check.
+
+    Parameters
+    ----------
+    expected : Expected
+    key : CommitmentKey
+    member : EnrolmentStatement
+    rows : bytes
+        The member's enrolled commitments.
+    opened : Opened
+    proof : bytes
+        The proof of training; empty for none.
+    """
+    checks = [(Reason.COMMITMENT_MISMATCH, opening_equation(key, opened))]
+    if expected.proof:
+        if not proof:
+            return Reason.NO_PROOF
+        statement = training_statement(expected, member, rows, opened.update)
+        try:
+            checks.append((Reason.BAD_PROOF, verify_training(key, statement, proof)))
+        except ZkError:
+            return Reason.BAD_PROOF
+    elif proof:
+        return Reason.BAD_PROOF
+    return checks
+
+
+def training_statement(expected: Expected, member: EnrolmentStatement, rows: bytes, update: IntVector) -> TrainingStatement:
+    """Return what a member's proof of training in a round is about: made by the client that proves and by everybody who verifies.
+
+    Parameters
+    ----------
+    expected : Expected
+        Run, round, beacon, rule and the model that training starts from.
+    member : EnrolmentStatement
+        The client, with the digest of its committed data.
+    rows : bytes
+        The enrolled commitments, 48 bytes for each of its samples.
+    update : int64 array of shape (rule.size,)
+    """
+    indices = batch_indices(expected.beacon, member.client, member.samples, expected.rule.samples)
+    client = bytes.fromhex(member.client)
+    return TrainingStatement(
+        federation=expected.federation.encode(),
+        run=bytes.fromhex(expected.run),
+        round=expected.round,
+        beacon=bytes.fromhex(expected.beacon),
+        client=client,
+        public_key=client,
+        dataset_root=bytes.fromhex(member.rows.digest),
+        indices=tuple(int(index) for index in indices),
+        rows=b"".join(rows[index * POINT_BYTES : (index + 1) * POINT_BYTES] for index in indices),
+        rule=expected.rule,
+        start=tuple(unflatten(expected.rule, expected.weights)),
+        update=tuple(unflatten(expected.rule, update)),
+    )
 
 
 def within(values: IntVector, limit: int) -> bool:

@@ -123,8 +123,9 @@ class TrainRequest(Fields):
 
 @dataclass(frozen=True)
 class TrainReply(Fields):
-    """A signed contribution with its evidence; the update itself travels as Flower's ArrayRecord."""
+    """A signed contribution with its evidence; the update itself travels as Flower's ArrayRecord. No proof is an empty one."""
 
     statement: bytes
     commitment: bytes
     blinds: bytes
+    proof: bytes = b""

@@ -29,10 +29,10 @@ from ledger.entries import (
 )
 from ledger.errors import FormatError, LedgerError, VerificationError
 from ledger.export import evidence_name
-from ledger.judge import Expected, Opened, Parts, judge_statement, open_parts, opening_equation, sum_equation
+from ledger.judge import Expected, Opened, Parts, equations, judge_statement, open_parts, sum_equation
 from ledger.report import Check, Halt, Report
 from ledger.state import RunState
-from ledger.verdicts import FROM_STATEMENT, KEPT, Reason
+from ledger.verdicts import EXPLANATIONS, FROM_STATEMENT, KEPT, Reason
 from zk.equations import Equation, false_ones, hold
 from zk.errors import EncodingError, ZkError
 from zk.field import SCALAR_BYTES, decode_scalars
@@ -42,6 +42,7 @@ from zk.pedersen import commitment_key
 from zk.rule import tables_digest
 from zk.sgd import flatten, initial_weights
 
+MAX_PROOF_BYTES = 2**24
 MAX_EVIDENCE_BYTES = 2**30
 TENSOR_HEADER_BYTES = 128
 BATCH_POINTS = 8192  # group equations are checked together up to this many points
@@ -175,7 +176,7 @@ class Replay:
         if entry.round != self._state.rounds + 1:  # before a beacon is made of it
             raise VerificationError(f"round {entry.round} follows round {self._state.rounds}")
         self._beacon(position, entry)
-        expected = Expected(self._state.run, entry.round, entry.model_before, entry.beacon, self._rule, self._model)
+        expected = Expected.of(self._state, entry.beacon, self._model)
         contributions: dict[int, ContributionStatement] = {}
         commitments: dict[int, list[Point]] = {}
         updates: dict[int, IntVector] = {}
@@ -239,9 +240,9 @@ class Replay:
             self._on_trust += 1
             return None
         who = f"client {verdict.client}"
-        rows = self._key.rows_for(self._rule.size)
+        height = self._key.rows_for(self._rule.size)
         # a commitment that was rejected for its encoding may have any length
-        points, scalars = (rows * POINT_BYTES, rows * SCALAR_BYTES) if verdict.accepted else (MAX_EVIDENCE_BYTES, MAX_EVIDENCE_BYTES)
+        points, scalars = (height * POINT_BYTES, height * SCALAR_BYTES) if verdict.accepted else (MAX_EVIDENCE_BYTES, MAX_EVIDENCE_BYTES)
         commitment = self._fetch(position, statement.commitment, f"the commitment of {who}", points)
         if not self._updates:
             self._on_trust += not verdict.accepted
@@ -250,17 +251,32 @@ class Replay:
         blinds = self._fetch(position, statement.blinds, f"the blinds of {who}", scalars)
         if commitment is None or update is None or blinds is None:
             return None
-        opened = open_parts(expected, self._key, statement, Parts(update, commitment, blinds))
+        proof = b""
+        if statement.proof is not None:
+            found = self._fetch(position, statement.proof, f"the proof of {who}", MAX_PROOF_BYTES)
+            if found is None:
+                return None
+            proof = found
+        opened = open_parts(expected, self._key, statement, Parts(update, commitment, blinds, proof))
         if isinstance(opened, Reason):
             if opened is not verdict.reason:
                 self._report.find(Check.VERDICTS, position, f"{who} is judged {verdict.reason}, but its contribution is {opened}")
             return None
-        equation = opening_equation(self._key, opened)
-        if verdict.accepted:
-            reason = f"{who}: the commitment does not open to the update"
-            self._pending.append(_Pending(equation, Check.OPENINGS, position, reason))
-        elif verdict.reason is not Reason.COMMITMENT_MISMATCH or hold(self._key, [equation]):
-            self._report.find(Check.VERDICTS, position, f"{who} is judged {verdict.reason}, but nothing is wrong with its contribution")
+        member = self._state.members[verdict.client]
+        rows = self._fetch(position, member.rows, f"the data commitments of {who}", POINT_BYTES * member.samples) if proof else b""
+        if rows is None:
+            return None
+        checks = equations(expected, self._key, member, rows, opened, proof)
+        if verdict.accepted and not isinstance(checks, Reason):
+            for reason, equation in checks:
+                check = Check.PROOFS if reason is Reason.BAD_PROOF else Check.OPENINGS
+                self._pending.append(_Pending(equation, check, position, f"{who}: {EXPLANATIONS[reason]}"))
+            return opened
+        if not isinstance(checks, Reason):
+            checks = next((reason for reason, equation in checks if not hold(self._key, [equation])), Reason.ACCEPTED)
+        if checks is not verdict.reason:
+            found_is = "nothing is wrong with its contribution" if checks is Reason.ACCEPTED else f"its contribution is {checks}"
+            self._report.find(Check.VERDICTS, position, f"{who} is judged {verdict.reason}, but {found_is}")
         return opened
 
     def _commitment(self, position: int, who: str, data: bytes) -> list[Point] | None:

@@ -23,6 +23,7 @@ class Check(StrEnum):
     BEACON = "beacon"
     VERDICTS = "verdicts"
     OPENINGS = "openings"
+    PROOFS = "proofs"
     SUMS = "sums"
     AGGREGATES = "aggregates"
     MODELS = "models"
@@ -40,6 +41,7 @@ MEANING: dict[Check, str] = {
     Check.BEACON: "the nonces are those committed to, and the beacon is made of them and of the checkpoint before",
     Check.VERDICTS: "signature, run, round, model and batch of every contribution give the verdict in the ledger",
     Check.OPENINGS: "every accepted commitment opens to its update, and every one that was rejected for it does not",
+    Check.PROOFS: "every accepted update is proved to be exactly the agreed training on the enrolled data",
     Check.SUMS: "the accepted commitments, weighted and added, open to the aggregate",
     Check.AGGREGATES: "the aggregate is the exact weighted sum of the accepted updates",
     Check.MODELS: "every model is what the agreed rule makes of the one before and the aggregate",

@@ -24,6 +24,8 @@ class Reason(StrEnum):
     EVIDENCE_MISMATCH = "evidence-mismatch"
     BAD_ENCODING = "bad-encoding"
     COMMITMENT_MISMATCH = "commitment-mismatch"
+    NO_PROOF = "no-proof"
+    BAD_PROOF = "bad-proof"
 
 
 EXPLANATIONS: dict[Reason, str] = {
@@ -45,6 +47,8 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.EVIDENCE_MISMATCH: "a part of the reply is not the one whose digest was signed",
     Reason.BAD_ENCODING: "commitment or blinds are not canonical encodings of the right length",
     Reason.COMMITMENT_MISMATCH: "the commitment does not open to the update",
+    Reason.NO_PROOF: "the agreement asks for a proof of training, and there is none",
+    Reason.BAD_PROOF: "the proof of training does not verify: the update is not the agreed training on the enrolled data",
 }
 
 # Verdicts that an audit derives again from the signed statement alone …
@@ -61,4 +65,4 @@ FROM_STATEMENT = frozenset(
 )
 # … and those for which update, commitment and blinds are kept as evidence. The others are about something that was not there, or could
 # not be kept: for these an audit has the server's word.
-KEPT = frozenset({Reason.ACCEPTED, Reason.OUT_OF_RANGE, Reason.BAD_ENCODING, Reason.COMMITMENT_MISMATCH})
+KEPT = frozenset({Reason.ACCEPTED, Reason.OUT_OF_RANGE, Reason.BAD_ENCODING, Reason.COMMITMENT_MISMATCH, Reason.NO_PROOF, Reason.BAD_PROOF})

@@ -33,6 +33,7 @@ def main(grid: Grid, context: Context) -> None:
         data=str(config.get("data", "auto")),
         partition=str(config.get("partition", "iid")),
         seed=_number(config.get("seed")),
+        proof=str(config["proof"]) if "proof" in config else None,
     )
     home = Path(os.environ.get("LUNARIA_HOME") or Path.home() / ".lunaria")
     folder = Path(str(config["out"])) if "out" in config else home / "runs" / str(context.run_id)

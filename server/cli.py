@@ -48,6 +48,7 @@ def simulate(
     model: Annotated[str | None, typer.Option(help="784-128-10, a .keras file, or module:function.")] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder for the run. [default: runs/DATE-TIME]")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes everything repeatable, keys included: for experiments only.")] = None,
+    proof: Annotated[str | None, typer.Option(help="training, or none: what each update must prove. [default: training]")] = None,
     verify_backend: Backend = "py_ecc",
 ) -> None:
     """Run a federation on this machine with Ray: the main job, with an audit at its end."""
@@ -55,7 +56,7 @@ def simulate(
     with _installed("federation"):
         from server.planning import Options
         from server.session import run_session
-    options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed)
+    options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed, proof)
     folder = out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
     raise typer.Exit(run_session(options, folder, verify_backend))
 

@@ -81,6 +81,7 @@ def rounds_table(reports: Sequence[RoundReport], scale: int) -> Table:
     table.add_column("score", no_wrap=True)
     table.add_column("verdicts")
     table.add_column("train s", justify="right")
+    table.add_column("prove s", justify="right")
     table.add_column("verify s", justify="right")
     table.add_column("model")
     for report in reports:
@@ -90,6 +91,7 @@ def rounds_table(reports: Sequence[RoundReport], scale: int) -> Table:
             score_text(entry.test, scale),
             verdict_text(entry),
             f"{report.waiting_s:.1f}",
+            f"{report.proving_s:.1f}",
             f"{report.verifying_s:.1f}",
             entry.model_after.digest[:12],
         )

@@ -49,6 +49,8 @@ class Options:
         See :mod:`clients.datasets` and :mod:`clients.partition`.
     seed : int or None
         Makes everything repeatable, keys included: for experiments only.
+    proof : str or None
+        ``training`` or ``none``: what each update must prove.
     """
 
     agreement: Path | None = None
@@ -60,6 +62,7 @@ class Options:
     data: str = "auto"
     partition: str = "iid"
     seed: int | None = None
+    proof: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def _prepare(options: Options) -> Plan:
         agreement = complete(_fields(options, data, rule_fields))
         samples, notes = _samples(options, agreement, data)
     else:
-        for name in ("clients", "participants", "rounds"):
+        for name in ("clients", "participants", "rounds", "proof"):
             if getattr(options, name) is not None:
                 raise ServerError(f"--{name} is part of the agreement in {options.agreement}: change it there, or leave the option out")
         agreement, keras_model = read(options.agreement), None
@@ -204,6 +207,7 @@ def _fields(options: Options, data: DataSet, layers: tuple[int, ...]) -> dict[st
             "count": DEFAULT_ROUNDS if options.rounds is None else options.rounds,
             "participants": min(clients, MAX_PARTICIPANTS) if options.participants is None else options.participants,
         },
+        "proof": {"kind": options.proof or "training"},
         "data": {"description": f"{data.name}: {data.x_train.shape[1]} features, {data.task}"},
     }
 

@@ -31,6 +31,9 @@ def run_session(options: Options, folder: Path, verify_backend: str) -> ExitCode
         try:
             return _run(options, folder, console, verify_backend)
         except ServerError:
+            if list(folder.iterdir()) == [log]:  # nothing has begun: leave nothing behind
+                log.unlink()
+                folder.rmdir()
             raise
         except Exception as error:
             traceback.print_exc()  # into the log

@@ -77,13 +77,13 @@ def _judge(recorder: Recorder, key: CommitmentKey, replies: Iterable[Message]) -
     for reply in replies:
         node = reply.metadata.src_node_id
         if reply.has_error():
-            refused.append(f"node {node}: {reply.error.reason}")
+            refused.append(f"node {node}: {' '.join(str(reply.error.reason).split())[:300]}")
             continue
         try:
             answer = EnrolReply.from_fields(reply.content.config_records.get(RECORD) or {})
             signed, equation = judge_enrolment(recorder.state, key, answer.statement, answer.rows, answer.opening_proof)
         except LedgerError as error:
-            refused.append(f"node {node}: {error}")
+            refused.append(f"node {node}: {' '.join(str(error).split())[:300]}")
             continue
         offers.append((node, signed, answer))
         equations.append(equation)

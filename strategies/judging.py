@@ -5,12 +5,22 @@ from dataclasses import dataclass
 
 from flwr.app import Message
 
-from ledger.entries import POINTS, SCALARS, STATEMENT, TENSOR, ContributionStatement, EnrolmentStatement, Reference, Verdict
-from ledger.judge import Expected, Opened, Parts, judge_statement, open_parts, opening_equation
+from ledger.entries import (
+    POINTS,
+    SCALARS,
+    STATEMENT,
+    TENSOR,
+    TRAINING_PROOF,
+    ContributionStatement,
+    EnrolmentStatement,
+    Reference,
+    Verdict,
+)
+from ledger.judge import Expected, Opened, equations, judge_statement, open_parts
 from ledger.verdicts import Reason
 from strategies.recorder import Recorder
 from strategies.replies import Candidate
-from zk.equations import Equation, false_ones, hold
+from zk.equations import Equation, false_ones
 from zk.pedersen import CommitmentKey
 
 
@@ -45,7 +55,8 @@ def judge_round(
     """
     reasons: dict[int, Reason] = {}
     kept: dict[int, Reference] = {}
-    opened: dict[int, tuple[Accepted, Equation]] = {}
+    opened: dict[int, Accepted] = {}
+    checks: list[tuple[int, Reason, Equation]] = []
     for number in participants:
         outcome = outcomes.get(number, Reason.NO_REPLY)
         if isinstance(outcome, Reason):
@@ -57,23 +68,23 @@ def judge_round(
         if isinstance(judged.result, Reason):
             reasons[number] = judged.result
         else:
-            statement, parts = judged.result
-            opened[number] = (Accepted(number, statement, parts, outcome.message), opening_equation(key, parts))
-    numbers, equations = list(opened), [equation for _, equation in opened.values()]
-    if not hold(key, equations):
-        for position in false_ones(key, equations):
-            reasons[numbers[position]] = Reason.COMMITMENT_MISMATCH
+            statement, parts, remaining = judged.result
+            opened[number] = Accepted(number, statement, parts, outcome.message)
+            checks += [(number, reason, equation) for reason, equation in remaining]
+    for position in false_ones(key, [equation for _, _, equation in checks]):
+        number, reason, _ = checks[position]
+        reasons.setdefault(number, reason)
     verdicts = tuple(
         Verdict(client=number, reason=reasons.get(number, Reason.ACCEPTED), contribution=kept.get(number)) for number in participants
     )
-    return Judgement(verdicts, tuple(item for number, (item, _) in opened.items() if number not in reasons))
+    return Judgement(verdicts, tuple(item for number, item in opened.items() if number not in reasons))
 
 
 @dataclass(frozen=True)
 class _Judged:
     """One contribution: a rejection, or what is left to check; and its statement as evidence."""
 
-    result: Reason | tuple[ContributionStatement, Opened]
+    result: Reason | tuple[ContributionStatement, Opened, list[tuple[Reason, Equation]]]
     reference: Reference | None = None
 
 
@@ -91,10 +102,12 @@ def _judge(recorder: Recorder, key: CommitmentKey, expected: Expected, member: E
     result = open_parts(expected, key, signed.statement, candidate.parts)
     if result is Reason.EVIDENCE_MISMATCH:
         return _Judged(result, reference)
-    for data, media_type in _evidence(candidate.parts):
+    parts = candidate.parts
+    evidence = [(parts.update, TENSOR), (parts.commitment, POINTS), (parts.blinds, SCALARS)]
+    for data, media_type in [*evidence, *([(parts.proof, TRAINING_PROOF)] if parts.proof else [])]:
         recorder.keep(data, media_type)
-    return _Judged(result if isinstance(result, Reason) else (signed.statement, result), reference)
-
-
-def _evidence(parts: Parts) -> tuple[tuple[bytes, str], ...]:
-    return (parts.update, TENSOR), (parts.commitment, POINTS), (parts.blinds, SCALARS)
+    if isinstance(result, Reason):
+        return _Judged(result, reference)
+    rows = recorder.log.evidence.get(member.rows.digest, member.rows.size)
+    remaining = equations(expected, key, member, rows, result, parts.proof)
+    return _Judged(remaining if isinstance(remaining, Reason) else (signed.statement, result, remaining), reference)

@@ -8,11 +8,21 @@ from ledger.state import RunState
 
 @dataclass(frozen=True)
 class RoundReport:
-    """A round that has been appended, with the seconds its phases took on the server's clock."""
+    """A round that has been appended.
+
+    Attributes
+    ----------
+    entry : RoundEntry
+    waiting_s, verifying_s : float
+        Seconds on the server's clock: for the clients, and for judging what they sent.
+    proving_s : float
+        The longest that a client says it took to prove; 0 without proofs.
+    """
 
     entry: RoundEntry
     waiting_s: float
     verifying_s: float
+    proving_s: float
 
 
 class Observer:

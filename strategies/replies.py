@@ -3,8 +3,11 @@
 Nothing here trusts the sender: a reply may hold any records of any type and size.
 """
 
+import io
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from flwr.app import ArrayRecord, Message
@@ -59,7 +62,7 @@ def read_reply(rule: Rule, message: Message) -> Candidate | Reason:
     if type(samples) is not int:
         return Reason.MALFORMED
     update = read_update(rule, arrays)
-    parts = update if isinstance(update, Reason) else Parts(update, reply.commitment, reply.blinds)
+    parts = update if isinstance(update, Reason) else Parts(update, reply.commitment, reply.blinds, reply.proof)
     return Candidate(message, samples, reply.statement, parts)
 
 
@@ -71,19 +74,30 @@ def read_update(rule: Rule, arrays: ArrayRecord) -> bytes | Reason:
     for array, shape in zip(arrays.values(), rule.shapes, strict=True):
         if array.dtype != "int64" or array.stype != "numpy.ndarray":
             return Reason.WRONG_TYPE
-        # the stated size is checked before the bytes are parsed
-        if tuple(array.shape) != shape or len(array.data) > 8 * shape[0] * shape[1] + 1024:
+        if tuple(array.shape) != shape:
             return Reason.WRONG_SHAPE
-        try:
-            layer = array.numpy()
-        except (ValueError, TypeError, OSError, EOFError, SyntaxError):
+        # nothing a stranger sent is parsed: the bytes must begin as NumPy writes such an array, and be as long
+        start = _npy_start(shape)
+        if not array.data.startswith(start):
             return Reason.WRONG_TYPE
-        if layer.dtype != np.int64:
-            return Reason.WRONG_TYPE
-        if layer.shape != shape:
+        if len(array.data) != len(start) + 8 * shape[0] * shape[1]:
             return Reason.WRONG_SHAPE
-        layers.append(layer.ravel())
+        layers.append(np.frombuffer(array.data, dtype="<i8", offset=len(start)).astype(np.int64))
     return dump_vector(np.concatenate(layers))
+
+
+@lru_cache(maxsize=64)
+def _npy_start(shape: tuple[int, int]) -> bytes:
+    """Return the header with which NumPy saves an int64 array of this shape."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<i8", "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
+
+
+def stated_seconds(message: Message, name: str) -> float:
+    """Return how long a client says something took; 0 when it does not."""
+    value = message.content.metric_records["metrics"].get(name)
+    return value if isinstance(value, float) and math.isfinite(value) else 0.0
 
 
 def one_each(candidates: Iterable[tuple[int, Candidate | Reason]]) -> dict[int, Candidate | Reason]:

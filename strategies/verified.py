@@ -10,13 +10,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from logging import WARNING
 from typing import Literal
 
+import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
+from flwr.serverapp.exception import InconsistentMessageReplies
 from flwr.serverapp.strategy import Result, Strategy
+from flwr.supercore import log
 
-from ledger.beacon import beacon, commit_nonce
+from ledger.beacon import NONCE_BYTES, beacon, commit_nonce
 from ledger.canonical import dump_vector
 from ledger.entries import SCALARS, TENSOR, Aggregate, AgreementEntry, ClosingEntry, Reveal, RoundEntry, TestResult
 from ledger.errors import FormatError
@@ -25,15 +29,17 @@ from ledger.log import Log
 from ledger.messages import RECORD, RevealReply, RevealRequest, TrainRequest
 from strategies.enrolment import enrol
 from strategies.errors import StrategyError
-from strategies.exact_fedavg import server_optimizer, to_arrays, to_vector
+from strategies.exact_fedavg import server_optimizer, to_arrays
 from strategies.judging import Accepted, judge_round
 from strategies.observer import Observer, RoundReport
 from strategies.recorder import Recorder
-from strategies.replies import one_each, read_reply
+from strategies.replies import one_each, read_reply, stated_seconds
 from strategies.selection import SelectedGrid, exchange
 from zk.equations import hold
+from zk.errors import RangeError
 from zk.field import encode_scalars
 from zk.pedersen import CommitmentKey
+from zk.sgd import unflatten
 
 Evaluate = Callable[[IntVector], TestResult | None]
 
@@ -170,6 +176,8 @@ class Verified(Strategy):
             record = ConfigRecord({**request, **self.recorder.view(node).to_fields()})
             content = RecordDict({**message.content, RECORD: record})
             messages.append(Message(content, dst_node_id=node, message_type=MessageType.TRAIN))
+        if len(messages) != len(nodes):
+            raise StrategyError(f"the wrapped strategy addresses {len(messages)} of the {len(nodes)} participants that the beacon chose")
         self.observer.round_begins(server_round, len(messages))
         return messages
 
@@ -193,8 +201,9 @@ class Verified(Strategy):
         judgement = judge_round(self.recorder, self.key, current.expected, current.participants, one_each(received))
         enough = len(judgement.accepted) >= max(1, self.agreement.rounds.minimum_accepted)
         aggregate = self._aggregate(judgement.accepted) if enough else None
-        arrays, metrics = self.strategy.aggregate_train(server_round, [item.message for item in judgement.accepted] if enough else [])
-        if enough and (arrays is None or (to_vector(arrays) != self._model).any()):
+        proving = max((stated_seconds(item.message, "proving-s") for item in judgement.accepted), default=0.0)
+        arrays, metrics = self.strategy.aggregate_train(server_round, self._clean(judgement.accepted) if enough else [])
+        if enough and not self._is_model(arrays):
             raise StrategyError("the wrapped strategy does not aggregate as the agreement says: use ExactFedAvg, or change the agreement")
         verified = time.monotonic()
         entry = RoundEntry(
@@ -206,11 +215,11 @@ class Verified(Strategy):
             model_after=self.recorder.keep(dump_vector(self._model), TENSOR),
             verdicts=judgement.verdicts,
             aggregate=aggregate,
-            test=self.evaluate(self._model) if self.evaluate else None,
+            test=self._test(),
         )
         self.recorder.append(entry, {item.client: item.statement for item in judgement.accepted})
         self._round = None
-        self.observer.round_done(RoundReport(entry, waiting_s=arrived - current.began, verifying_s=verified - arrived))
+        self.observer.round_done(RoundReport(entry, arrived - current.began, verified - arrived, proving))
         return (arrays, metrics) if enough else (None, metrics)
 
     def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
@@ -218,8 +227,35 @@ class Verified(Strategy):
         return self.strategy.configure_evaluate(server_round, arrays, config, SelectedGrid(grid, sorted(self._node_of.values())))
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Leave it to the wrapped strategy, sparing it replies that are errors."""
-        return self.strategy.aggregate_evaluate(server_round, [reply for reply in replies if not reply.has_error()])
+        """Leave it to the wrapped strategy, sparing it replies that are errors; without a result where it cannot use the others."""
+        try:
+            return self.strategy.aggregate_evaluate(server_round, [reply for reply in replies if not reply.has_error()])
+        except InconsistentMessageReplies as error:
+            log(WARNING, "round %d is not evaluated on the clients: %s", server_round, error)
+            return None
+
+    def _clean(self, accepted: tuple[Accepted, ...]) -> list[Message]:
+        """Return the accepted replies with nothing in them but what was checked."""
+        for item in accepted:
+            metrics = MetricRecord({"num-examples": item.statement.samples})
+            item.message.content = RecordDict({"arrays": to_arrays(self._rule, item.opened.update), "metrics": metrics})
+        return [item.message for item in accepted]
+
+    def _is_model(self, arrays: ArrayRecord | None) -> bool:
+        """Whether what the wrapped strategy returned is the new model, in type, shapes and every value."""
+        layers = arrays.to_numpy_ndarrays() if arrays is not None else []
+        expected = unflatten(self._rule, self._model)
+        return len(layers) == len(expected) and all(
+            layer.dtype == np.int64 and np.array_equal(layer, other) for layer, other in zip(layers, expected, strict=True)
+        )
+
+    def _test(self) -> TestResult | None:
+        """Return the new model's result on the test data, where there is any and the model can be computed on it."""
+        try:
+            return self.evaluate(self._model) if self.evaluate else None
+        except RangeError as error:
+            log(WARNING, "the new model is not evaluated: %s", error)
+            return None
 
     def _current(self) -> _Round:
         if self._round is None:
@@ -250,7 +286,7 @@ class Verified(Strategy):
         self._round = _Round(
             reveals=tuple(Reveal(client=client, nonce=revealed[client]) for client in sorted(revealed)),
             withheld=tuple(sorted(state.pending.keys() - revealed.keys())),
-            expected=Expected(state.run, number, state.model.digest, drawn, self._rule, self._model),
+            expected=Expected.of(state, drawn, self._model),
             participants=state.participants(drawn),
             began=began,
         )
@@ -274,6 +310,7 @@ def _nonce(reply: Message) -> bytes | None:
     if reply.has_error():
         return None
     try:
-        return RevealReply.from_fields(reply.content.config_records.get(RECORD) or {}).nonce
+        nonce = RevealReply.from_fields(reply.content.config_records.get(RECORD) or {}).nonce
     except FormatError:
         return None
+    return nonce if len(nonce) == NONCE_BYTES else None

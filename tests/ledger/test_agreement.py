@@ -130,7 +130,7 @@ def test_saying_a_default_is_saying_nothing() -> None:
         "training.learning-rate": 0.125,
         "rounds.count": 5,
         "fixed-point": PLAN,
-        "proof.kind": "none",
+        "proof.kind": "training",
     }
     assert dump_json(complete(minimal(said)).to_json()) == dump_json(complete(minimal()).to_json())
 
@@ -225,7 +225,7 @@ def test_a_whole_number_is_a_learning_rate_too() -> None:
         ({"model": None}, "model.layers: Field required"),
         ({"version": 2}, "version: Input should be 1 (got 2)"),
         ({"privacy.mode": "secret"}, "privacy.mode: Input should be 'public-updates' (got 'secret')"),
-        ({"proof.kind": "full"}, "proof.kind: Input should be 'none' (got 'full')"),
+        ({"proof.kind": "full"}, "proof.kind: Input should be 'training' or 'none' (got 'full')"),
         ({"aggregation.weighting": "equal"}, "aggregation.weighting: Input should be 'samples' (got 'equal')"),
         (
             {"aggregation.optimizer": "sgd"},

@@ -31,7 +31,7 @@ RUN, MODEL, BEACON = "a1" * 32, "b2" * 32, "c3" * 32
 RULE = opening_entry().agreement.rule  # layers (3, 8, 2): 50 weights, two rows of 32
 LIMIT = 1 << RULE.plan.weight_range_bits
 WEIGHTS = np.arange(-25, 25, dtype=np.int64) * 1_000_003
-EXPECTED = Expected(RUN, 3, MODEL, BEACON, RULE, WEIGHTS)
+EXPECTED = Expected("federation", RUN, 3, MODEL, BEACON, False, RULE, WEIGHTS)
 KEY = commitment_key(Arkworks, 32)
 MEMBER = enrolment(RUN, 1, 20)
 
