@@ -319,10 +319,10 @@ class Member:
             )
         if not len(x):
             raise MemberError("the data has no sample")
-        x, y = x.astype(np.int64), y.astype(np.int64)
-        check_features(rule, x)
-        check_labels(rule, x, y)
-        return x, y
+        features64, labels64 = x.astype(np.int64), y.astype(np.int64)
+        check_features(rule, features64)
+        check_labels(rule, features64, labels64)
+        return features64, labels64
 
 
 def _agreement(data: bytes) -> AgreementEntry:
