@@ -149,8 +149,10 @@ class Member:
         checkpoint = view.follow(_verifier(opening), self.state.last() if self.state else None)
         if self.agreement is not None and self.agreement != opening.agreement:
             raise MemberError("the server's agreement is not the one this client was given: compare the two and ask the organiser")
-        if self.state is not None:
-            raise MemberError("this client has enrolled already: give it a state folder of its own for another run")
+        if self.state is not None and (self.state.agreement != view.entry or self.state.revealed or self.state.contributed):
+            raise MemberError(
+                "this client has enrolled already, and has taken part since: give it a state folder of its own for another run"
+            )
         rule = opening.agreement.rule
         if opening.model.digest != _first_model(opening.agreement):
             raise MemberError("the first model is not the one that the agreement gives: it would be the server's choice")

@@ -37,7 +37,7 @@ def member_from(context: Context, extra: Mapping[str, str | int] | None = None) 
     # the run configuration is the server's: it may say how a simulation splits its data, but no secret comes from it
     secret_seed = _number(own, "seed", 0)
     number, shares = _number(config, "partition-id", 0), _number(config, "num-partitions", 1)
-    if not 0 <= number < shares:
+    if "num-partitions" in config and number >= shares:
         raise MemberError(f"partition-id is {number}, but there are {shares} partitions")
     secret, state = recall(context)
     if secret is None:

@@ -77,19 +77,25 @@ def _judge(recorder: Recorder, key: CommitmentKey, replies: Iterable[Message]) -
     for reply in replies:
         node = reply.metadata.src_node_id
         if reply.has_error():
-            refused.append(f"node {node}: {' '.join(str(reply.error.reason).split())[:300]}")
+            refused.append(_refusal(node, reply.error.reason or ""))
             continue
         try:
             answer = EnrolReply.from_fields(reply.content.config_records.get(RECORD) or {})
             signed, equation = judge_enrolment(recorder.state, key, answer.statement, answer.rows, answer.opening_proof)
         except LedgerError as error:
-            refused.append(f"node {node}: {' '.join(str(error).split())[:300]}")
+            refused.append(_refusal(node, str(error)))
             continue
         offers.append((node, signed, answer))
         equations.append(equation)
     guilty = set(false_ones(key, equations))
     refused += [f"node {offers[i][0]}: the proof that it can open its commitments does not verify" for i in sorted(guilty)]
     return [offer for i, offer in enumerate(offers) if i not in guilty], refused
+
+
+def _refusal(node: int, reason: str) -> str:
+    """Return one printable line; the reason may be a stranger's text."""
+    text = "".join(character if character.isprintable() else " " for character in reason[:1000])
+    return f"node {node}: {' '.join(text.split())[:300]}"
 
 
 def _wait_for_nodes(grid: Grid, wanted: int, timeout: float, observer: Observer, stop: threading.Event) -> list[int]:

@@ -9,6 +9,7 @@ clients' numbers; what it makes of them must be what the agreement says, since a
 import threading
 import time
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass
 from logging import WARNING
 from typing import Literal
@@ -236,10 +237,13 @@ class Verified(Strategy):
 
     def _clean(self, accepted: tuple[Accepted, ...]) -> list[Message]:
         """Return the accepted replies with nothing in them but what was checked."""
+        cleaned = []
         for item in accepted:
             metrics = MetricRecord({"num-examples": item.statement.samples})
-            item.message.content = RecordDict({"arrays": to_arrays(self._rule, item.opened.update), "metrics": metrics})
-        return [item.message for item in accepted]
+            message = copy(item.message)
+            message.content = RecordDict({"arrays": to_arrays(self._rule, item.opened.update), "metrics": metrics})
+            cleaned.append(message)
+        return cleaned
 
     def _is_model(self, arrays: ArrayRecord | None) -> bool:
         """Whether what the wrapped strategy returned is the new model, in type, shapes and every value."""

