@@ -194,7 +194,9 @@ class TestIdx:
         (folder / idx.FILES[0]).write_bytes(gzip.compress(struct.pack(">4I", 0x0803, *shape) + bytes(100)))
         assert "can be read" in refusal(str(folder))
 
-    @pytest.mark.parametrize("content", [b"", b"not gzip at all", gzip.compress(b"\0\0\x08"), b"broken"])
+    @pytest.mark.parametrize(
+        "content", [b"", b"not gzip at all", gzip.compress(b"\0\0\x08"), b"broken"], ids=["empty", "text", "short", "broken"]
+    )
     def test_a_damaged_file_is_refused(self, machine: Path, content: bytes) -> None:
         folder = idx_folder(machine / "letters")
         path = folder / idx.FILES[0]
