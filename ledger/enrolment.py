@@ -1,7 +1,8 @@
 """Judging an enrolment: signature, evidence, and the proof that the client can open the commitments to its data."""
 
-from ledger.entries import Reference, SignedEnrolment, decode_enrolment
+from ledger.entries import OPENING_PROOF, POINTS, Reference, SignedEnrolment, decode_enrolment
 from ledger.errors import VerificationError
+from ledger.identity import has_small_order
 from ledger.state import RunState
 from zk.equations import Equation
 from zk.errors import ZkError
@@ -28,8 +29,11 @@ def judge_enrolment(
     signed.check()
     said = signed.statement
     state.check_enrolment(said)
-    for name, reference, data in (("rows", said.rows, rows), ("opening-proof", said.opening_proof, opening_proof)):
-        if reference != Reference.of(data, reference.media_type):
+    if has_small_order(said.client):
+        raise VerificationError(f"client {said.client[:16]}: under this key one signature fits every message")
+    evidence = (("rows", said.rows, rows, POINTS), ("opening-proof", said.opening_proof, opening_proof, OPENING_PROOF))
+    for name, reference, data, media_type in evidence:
+        if reference != Reference.of(data, media_type):
             raise VerificationError(f"client {said.client[:16]}: the {name} are not those whose digest was signed")
     claim = RowOpenings(opening_context(state.run, said.client), rows)
     if claim.count != said.samples:

@@ -222,6 +222,8 @@ class Replay:
                 self._report.find(Check.VERDICTS, position, f"{who} is judged {verdict.reason}, but no contribution is kept")
             self._on_trust += 1
             return None
+        if verdict.reason in (Reason.NO_REPLY, Reason.CLIENT_ERROR, Reason.DUPLICATE):
+            self._report.find(Check.VERDICTS, position, f"{who} is judged {verdict.reason}, but a contribution of it is kept")
         data = self._fetch(position, verdict.contribution, f"the contribution of {who}", MAX_ENTRY_BYTES, STATEMENT)
         if data is None:
             return None

@@ -29,7 +29,7 @@ class Reason(StrEnum):
 
 
 EXPLANATIONS: dict[Reason, str] = {
-    Reason.ACCEPTED: "every check passed; the update entered the aggregate",
+    Reason.ACCEPTED: "every check passed",
     Reason.NO_REPLY: "no reply within the agreed time",
     Reason.CLIENT_ERROR: "the client's program reported an error instead of an update",
     Reason.DUPLICATE: "several different replies from one client",

@@ -19,6 +19,8 @@ from ledger.messages import RECORD, TrainReply
 from ledger.verdicts import Reason
 from zk.rule import Rule
 
+MAX_PART_BYTES = 2**22  # what is larger is no commitment, no blinds and no proof of any model, and is not kept
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -59,7 +61,7 @@ def read_reply(rule: Rule, message: Message) -> Candidate | Reason:
         reply = TrainReply.from_fields(record)
     except FormatError:
         return Reason.MALFORMED
-    if type(samples) is not int:
+    if type(samples) is not int or max(map(len, (reply.commitment, reply.blinds, reply.proof))) > MAX_PART_BYTES:
         return Reason.MALFORMED
     update = read_update(rule, arrays)
     parts = update if isinstance(update, Reason) else Parts(update, reply.commitment, reply.blinds, reply.proof)

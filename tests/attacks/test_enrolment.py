@@ -258,7 +258,6 @@ def test_ten_equal_enrolments_of_one_node(folder: Path) -> None:
     assert run.verdicts(1) == [OK] * 3
 
 
-@pytest.mark.xfail(strict=True, reason="weakness: an identity whose key lets anybody sign in its name is accepted")
 def test_key_under_which_anything_is_signed(folder: Path) -> None:
     """The key of order one: ``R = identity, S = 0`` is a signature on every message, so its owner can deny each one."""
     weak = (b"\1" + bytes(31)).hex()

@@ -1,0 +1,50 @@
+"""What the documents list is what the code has."""
+
+from pathlib import Path
+
+import pytest
+
+from ledger.agreement import Agreement, Section, complete
+from ledger.entries import AgreementEntry, ClosingEntry, EnrolmentEntry, RoundEntry
+from ledger.verdicts import EXPLANATIONS, Reason
+from server.errors import ExitCode
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def table_cells(name: str) -> set[str]:
+    """Return the first cell of every table row of a document, without backticks."""
+    lines = (DOCS / name).read_text(encoding="utf-8").splitlines()
+    return {line.split("|")[1].strip().strip("`") for line in lines if line.startswith("|")}
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_verdict_is_documented_with_its_explanation(reason: Reason) -> None:
+    assert f"| `{reason}` | {EXPLANATIONS[reason]} |" in (DOCS / "ledger.md").read_text(encoding="utf-8")
+
+
+def test_every_exit_code_is_documented() -> None:
+    assert {str(int(code)) for code in ExitCode} <= table_cells("commands.md")
+
+
+def test_every_kind_of_entry_is_documented() -> None:
+    kinds = {kind.model_fields["kind"].default for kind in (AgreementEntry, EnrolmentEntry, RoundEntry, ClosingEntry)}
+    assert kinds <= table_cells("ledger.md")
+
+
+def test_every_field_of_an_agreement_is_documented() -> None:
+    text = (DOCS / "agreement.md").read_text(encoding="utf-8")
+    agreement = complete(
+        {
+            "federation": {"name": "x", "clients": 1},
+            "model": {"layers": [2, 1], "seed": "00" * 32},
+            "training": {"loss": "mean-squared-error"},
+            "rounds": {"participants": 1},
+        }
+    )
+    for section in Agreement.model_fields:
+        value = getattr(agreement, section)
+        if isinstance(value, Section):
+            assert f"[{section.replace('_', '-')}]" in text
+            for field in type(value).model_fields:
+                assert field.replace("_", "-") in text, f"{section}.{field}"
