@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 .PHONY: demo test test-all lint bench lock clean
 
 demo: $(READY)  ## the main job on real data, on this machine
-	@$(BIN)/lunaria simulate --rounds 3 $(ARGS)
+	@$(BIN)/lunaria simulate $(ARGS)
 
 test: $(READY) lint  ## what CI runs
 	@$(BIN)/python -m pytest -n auto --dist loadfile

@@ -37,8 +37,8 @@ from zk.sgd import unflatten
 
 PLAIN, VERIFIED = "bench.plain_federation", "bench.verified_federation"
 WALL_AIM, ACCURACY_AIM = 2.0, 0.01
-MIN_WIDTH = 112  # in a log file, where rich would take 80
-COLUMNS = ("plain s", "Lunaria s", "reveal s", "train s", "verify s", "append s", "plain acc.", "Lunaria acc.", "entry B", "evidence B")
+MIN_WIDTH = 128  # in a log file, where rich would take 80
+COLUMNS = ("plain s", "Lunaria s", "reveal s", "train s", "verify s", "append s", "plain acc.", "Lunaria acc.", "entry B", "evidence KiB")
 
 
 class Aftermath(Value):
@@ -263,7 +263,7 @@ def rounds_table(plain: Sequence[Measurement], lunaria: Sequence[Measurement]) -
         "entry B",
         "evidence B",
     ):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for number, last in enumerate(lunaria[-1].outcome.rounds):
         mine, theirs = ([item.outcome.rounds[number] for item in items] for items in (lunaria, plain))
         table.add_row(
@@ -276,7 +276,7 @@ def rounds_table(plain: Sequence[Measurement], lunaria: Sequence[Measurement]) -
             f"{median(item.accuracy for item in theirs):.2%}",
             f"{last.accuracy:.2%}",
             f"{last.entry_bytes:,}",
-            f"{last.evidence_bytes:,}",
+            f"{last.evidence_bytes / 1024:,.0f}",
         )
     return table
 
