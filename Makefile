@@ -24,6 +24,7 @@ lint: $(READY)
 bench: $(READY)  ## writes reports with the machine in them
 	@mkdir -p bench/reports
 	@$(BIN)/python -m bench.overhead --json bench/reports/overhead.json
+	@$(BIN)/python -m bench.training_proof --quick --json bench/reports/training_proof.json
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { echo "error: Python 3.11 or 3.12 is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
