@@ -1,9 +1,9 @@
 """What verification costs: one federation with plain Flower and with Lunaria (without proof of training), measured in one run.
 
-``python -m bench.overhead --json FILE`` runs both, each in a process of its own and in turn, from the same partition and the same first
-model, and reports wall time from launch to exit, its phases, accuracy, memory and sizes. Aims: at most twice the wall time of plain
-Flower, and a test accuracy within one point of float32 at the end. They are for the default federation: the 360 test samples of digits
-are too few for one point. Figures are medians where ``--repeat`` says more than once.
+``python -m bench.overhead --json FILE`` runs both, each in a process of its own and in turn, from the same first model on the same
+partition and batches, and reports wall time from launch to exit, its phases, accuracy, memory and sizes. Aims, for the default
+federation: at most twice the wall time of plain Flower, and a test accuracy within one point of float32 at the end. Figures are medians
+where ``--repeat`` says more than once.
 
 Plain Flower is measured twice: with a client that keeps its compiled Keras model, which the aim is judged by, and (not with ``--quick``)
 with one that builds it for every message, as Flower's quickstart does.
@@ -26,6 +26,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bench.batches import batches_of
 from bench.federation import SEED, BenchError, Federation, Measurement, Value, measure, warm_up
 from bench.machine import Machine, describe
 from ledger.audit import audit
@@ -140,13 +141,14 @@ def compare(federation: Federation, plan: Plan, folder: Path, repeats: Repeats, 
     plain, quickstart, lunaria = [], [], []
     rebuilt = federation.model_copy(update={"rebuild_model": True})
     for number in range(repeats.both):
+        say(f"run {number + 1} of {repeats.both}: Lunaria")
+        lunaria.append(measure(VERIFIED, federation, folder / f"lunaria-{number}"))
+        np.save(folder / "batches.npy", batches_of(folder / f"lunaria-{number}" / "run", federation))
         say(f"run {number + 1} of {repeats.both}: plain Flower")
         plain.append(measure(PLAIN, federation, folder / f"plain-{number}"))
         if number < repeats.quickstart:
             say(f"run {number + 1} of {repeats.both}: plain Flower, model built for every message")
             quickstart.append(measure(PLAIN, rebuilt, folder / f"quickstart-{number}"))
-        say(f"run {number + 1} of {repeats.both}: Lunaria")
-        lunaria.append(measure(VERIFIED, federation, folder / f"lunaria-{number}"))
     say("export and audit")
     run = folder / f"lunaria-{repeats.both - 1}" / "run"
     load = os.getloadavg()[0]
@@ -286,4 +288,6 @@ def _met(aim: bool) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

@@ -2,7 +2,7 @@
 
 The quickstart builds and compiles its model anew for every message, which takes longer than 16 steps of training. ``rebuild_model``
 does the same; otherwise a process keeps its compiled model, and verification is compared with the fastest ordinary client.
-Partition, first model, batch size, steps and learning rate are those of Lunaria; what differs is what Lunaria adds: exact arithmetic,
+Partition, first model, batches, steps and learning rate are those of a Lunaria run; what differs is what Lunaria adds: exact arithmetic,
 enrolment, commitments, signatures, verdicts and the ledger.
 """
 
@@ -19,7 +19,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
 
-from bench.federation import SEED, Federation, Outcome, Round, orders
+from bench.federation import SEED, BenchError, Federation, Outcome, Round, orders
 from bench.ray_watch import RayWatch
 from clients.datasets import DataSet, load
 from clients.partition import indices, parse_partition
@@ -63,13 +63,14 @@ def build_model(federation: Federation) -> keras.Model:
     return model
 
 
-def batch_positions(available: int, wanted: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Choose samples in order, as Lunaria does: without replacement, in a new shuffle whenever all were used."""
-    passes = [rng.permutation(available) for _ in range(-(-wanted // available))]
-    return np.concatenate(passes)[:wanted]
+@lru_cache(maxsize=1)
+def batches(path: Path) -> npt.NDArray[np.int64]:
+    """Load the batches (:mod:`bench.batches`) once a process."""
+    positions: npt.NDArray[np.int64] = np.load(path)
+    return positions
 
 
-def client_app(federation: Federation) -> ClientApp:
+def client_app(federation: Federation, batches_path: Path) -> ClientApp:
     """Return the ordinary client: receive weights, fit, send weights."""
     app = ClientApp()
 
@@ -79,7 +80,7 @@ def client_app(federation: Federation) -> ClientApp:
         number, shares = int(context.node_config["partition-id"]), int(context.node_config["num-partitions"])
         mine = indices(parse_partition("iid"), data.y_train, shares, federation.samples, SEED)[number]
         x, y = scaled(federation, data.x_train[mine], data.y_train[mine])
-        chosen = batch_positions(len(x), federation.batch * federation.local_steps, np.random.default_rng())
+        chosen = batches(batches_path)[round_of(message) - 1, number]
         model = model_for(federation)
         model.set_weights(message.content.array_records["arrays"].to_numpy_ndarrays())
         model.fit(x[chosen], y[chosen], batch_size=federation.batch, shuffle=False, verbose=0)
@@ -89,7 +90,15 @@ def client_app(federation: Federation) -> ClientApp:
     return app
 
 
-def run(federation: Federation, first: list[Floats]) -> Outcome:
+def round_of(message: Message) -> int:
+    """Return the round that FedAvg wrote into its configuration."""
+    number = message.content.config_records["config"]["server-round"]
+    if not isinstance(number, int):
+        raise BenchError(f"the round is {number!r}, not a number")
+    return number
+
+
+def run(federation: Federation, first: list[Floats], batches_path: Path) -> Outcome:
     """Run the federation on Ray; returns when what happened."""
     imported = federation.elapsed()
     data = data_set(federation.data)
@@ -115,7 +124,7 @@ def run(federation: Federation, first: list[Floats]) -> Outcome:
     watch = RayWatch(federation.elapsed)
     run_simulation(
         server_app=server,
-        client_app=client_app(federation),
+        client_app=client_app(federation, batches_path),
         num_supernodes=federation.clients,
         backend_config={
             "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
@@ -136,10 +145,10 @@ def run(federation: Federation, first: list[Floats]) -> Outcome:
 
 
 def main(folder: Path) -> None:
-    """Do what ``federation.json`` in ``folder`` says, from the weights in ``first.npz`` above it."""
+    """Do what ``federation.json`` in ``folder`` says, with ``first.npz`` and ``batches.npy`` from the folder above."""
     with np.load(folder.parent / "first.npz") as arrays:
         first = [arrays[name] for name in arrays.files]
-    outcome = run(orders(folder), first)
+    outcome = run(orders(folder), first, folder.parent / "batches.npy")
     (folder / "outcome.json").write_text(outcome.model_dump_json(), encoding="utf-8")
 
 

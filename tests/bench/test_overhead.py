@@ -2,19 +2,31 @@
 
 import os
 import sys
+import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from bench.federation import BenchError, Federation, Measurement, Outcome, Round
+from bench.batches import batches_of, client_key
+from bench.federation import SEED, BenchError, Federation, Measurement, Outcome, Round
 from bench.federation200 import PARTICIPANTS, SAMPLES, plan_federation
 from bench.machine import describe
 from bench.overhead import Aftermath, Report, federation_of, phases_table, show, write_first_model
 from bench.process_tree import run_watched, tree
+from clients.app import client_app
+from clients.settings import member_from
+from ledger.beacon import batch_digest
+from ledger.entries import RoundEntry, decode_contribution, decode_entry
+from ledger.evidence import EvidenceStore
+from ledger.store import Store
 from server.planning import Options, prepare
+from server.run import run_federation
+from strategies.observer import Observer
+from tests.local_grid import LocalGrid
 
 
 def measurement(wall_s: float, accuracy: float) -> Measurement:
@@ -47,6 +59,26 @@ def test_the_first_model_is_the_fixed_point_one(tmp_path: Path) -> None:
     real = np.concatenate([array.ravel() for array in weights])
     exact = plan.model * 2.0**-plan.agreement.rule.weight_bits
     assert (real == exact.astype(np.float32)).all()
+
+
+def test_the_plain_side_trains_on_the_batches_of_the_ledger(tmp_path: Path) -> None:
+    federation = digits()
+    plan = prepare(federation.options())
+    extra: dict[str, str | int] = {"data": "digits", "samples-per-client": federation.samples, "seed": SEED}
+    grid = LocalGrid([client_app(partial(member_from, extra=extra)) for _ in range(federation.clients)])
+    state = run_federation(plan, tmp_path, grid, Observer(), threading.Event(), "arkworks")
+    chosen = batches_of(tmp_path, federation)
+    assert chosen.shape == (federation.rounds, federation.clients, federation.batch * federation.local_steps)
+    assert sorted(client_key(number, federation.clients) for number in range(federation.clients)) == [
+        member.client for member in state.members
+    ]
+    with Store.open(tmp_path / "ledger.db", create=False) as store:
+        entry = decode_entry(store.entry(1 + federation.clients))
+    assert isinstance(entry, RoundEntry)
+    evidence = EvidenceStore(tmp_path / "evidence")
+    references = [verdict.contribution for verdict in entry.verdicts]
+    statements = [decode_contribution(evidence.get(item.digest, item.size)).statement for item in references if item is not None]
+    assert {statement.batch for statement in statements} == {batch_digest(positions) for positions in chosen[0]}
 
 
 def test_200_clients_take_what_the_data_set_has() -> None:
