@@ -6,6 +6,7 @@ refused with one line that names the field.
 """
 
 import json
+import math
 import tomllib
 from enum import StrEnum
 from fractions import Fraction
@@ -22,6 +23,7 @@ from zk.rule import Loss, Plan, Rule
 
 LABEL_SLOTS = 16
 MAX_PARTICIPANTS = 200  # a round entry stays below 65,535 bytes
+MIN_ROW_WIDTH = 64  # what a proof about a large data set takes
 MAX_ROW_WIDTH = 16_384  # py_ecc derives a generator in 6 ms
 MAX_LOCAL_SAMPLES = 65_536  # of one client in one round, batch times steps
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -129,10 +131,21 @@ class Proof(Section):
     """What an update must prove.
 
     ``training``: that it is exactly the agreed training on the enrolled data (:mod:`zk.training`). ``none``: nothing; it is committed to
-    and signed.
+    and signed. With a ``rate`` below 1, that share of the contributions, rounded up, must be proved: which ones a second beacon chooses
+    when all of them stand in the ledger.
     """
 
     kind: Literal["training", "none"] = "training"
+    rate: float = Field(default=1.0, gt=0, le=1, allow_inf_nan=False)
+
+    @property
+    def chosen_later(self) -> bool:
+        """Whether a second beacon chooses who must prove."""
+        return self.kind == "training" and self.rate < 1
+
+    def provers(self, contributions: int) -> int:
+        """Return how many of so many contributions must be proved: at least one, as long as there is any."""
+        return math.ceil(Fraction(repr(self.rate)) * contributions)  # as it is written: 0.1 of 10 is 1
 
 
 class Privacy(Section):
@@ -192,8 +205,12 @@ class Agreement(Section):
         )
         # a round lists a nonce for every client at most, and a verdict for every participant
         _require(
-            88 * federation.clients + 210 * rounds.participants <= 62_000,
+            88 * federation.clients + 223 * rounds.participants <= 62_600,
             f"{federation.clients} clients with {rounds.participants} participants do not fit an entry of 65,535 bytes: lower one of them",
+        )
+        _require(
+            not self.proof.chosen_later or 490 * rounds.participants <= 62_600,
+            f"rounds.participants is {rounds.participants}: with proof.rate below 1 a round has room for 127",
         )
         _require(
             rounds.minimum_accepted <= rounds.participants,
@@ -247,8 +264,8 @@ class Agreement(Section):
 
     @property
     def row_width(self) -> int:
-        """Values in a commitment row: features, the constant one and 16 label slots, up to a power of two."""
-        return 1 << (self.model.layers[0] + LABEL_SLOTS).bit_length()
+        """Values in a commitment row: features, the constant one and 16 label slots, up to a power of two, 64 at least."""
+        return max(MIN_ROW_WIDTH, 1 << (self.model.layers[0] + LABEL_SLOTS).bit_length())
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON value whose canonical encoding everybody signs."""

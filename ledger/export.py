@@ -19,7 +19,18 @@ from ledger.agreement import Section
 from ledger.archive import FORMAT, INDEX, ArchiveWriter
 from ledger.canonical import dump_json
 from ledger.checkpoint import parse_checkpoint
-from ledger.entries import AgreementEntry, EnrolmentEntry, Entry, Reference, RoundEntry, decode_contribution, decode_entry
+from ledger.entries import (
+    AgreementEntry,
+    CommitmentsEntry,
+    EnrolmentEntry,
+    Entry,
+    Reference,
+    RoundEntry,
+    Verdict,
+    decode_contribution,
+    decode_entry,
+    decode_proof,
+)
 from ledger.errors import FormatError, StorageError
 from ledger.evidence import EvidenceStore
 from ledger.note import parse as parse_note
@@ -91,15 +102,16 @@ def references(entry: Entry) -> Iterator[Reference]:
         yield entry.model
     elif isinstance(entry, EnrolmentEntry):
         yield entry.enrolment.statement.rows
-        yield entry.enrolment.statement.opening_proof
+        yield entry.enrolment.statement.proof
+    elif isinstance(entry, CommitmentsEntry):
+        yield from (item.contribution for item in entry.contributions)
     elif isinstance(entry, RoundEntry):
         yield entry.model_after
         if entry.aggregate is not None:
             yield entry.aggregate.sum
             yield entry.aggregate.blinds
         for verdict in entry.verdicts:
-            if verdict.contribution is not None:
-                yield verdict.contribution
+            yield from (reference for reference in (verdict.contribution, verdict.proof) if reference is not None)
 
 
 def _evidence(entries: Iterable[bytes], evidence: EvidenceStore, updates: bool) -> Iterator[tuple[str, int]]:
@@ -110,10 +122,15 @@ def _evidence(entries: Iterable[bytes], evidence: EvidenceStore, updates: bool) 
             yield reference.digest, reference.size
         if isinstance(entry, RoundEntry):
             for verdict in entry.verdicts:
-                if verdict.contribution is not None and verdict.reason in KEPT:
-                    signed = decode_contribution(evidence.get(verdict.contribution.digest, verdict.contribution.size))
-                    statement = signed.statement
-                    parts = [statement.commitment, *([statement.update, statement.blinds, statement.proof] if updates else [])]
-                    for part in parts:
-                        if part is not None:
-                            yield part.digest, part.size
+                for part in _parts(verdict, evidence, updates):
+                    yield part.digest, part.size
+
+
+def _parts(verdict: Verdict, evidence: EvidenceStore, updates: bool) -> Iterator[Reference]:
+    """Yield what the signed statements of a verdict refer to, as far as it is kept."""
+    if verdict.contribution is not None and verdict.reason in KEPT:
+        statement = decode_contribution(evidence.get(verdict.contribution.digest, verdict.contribution.size)).statement
+        parts = [statement.commitment, *([statement.update, statement.blinds, statement.proof] if updates else [])]
+        yield from (part for part in parts if part is not None)
+    if verdict.proof is not None and updates:
+        yield decode_proof(evidence.get(verdict.proof.digest, verdict.proof.size)).statement.proof

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     COMMITMENT_MISMATCH = "commitment-mismatch"
     NO_PROOF = "no-proof"
     BAD_PROOF = "bad-proof"
+    WITHHELD = "withheld"
 
 
 EXPLANATIONS: dict[Reason, str] = {
@@ -49,6 +50,7 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.COMMITMENT_MISMATCH: "the commitment does not open to the update",
     Reason.NO_PROOF: "the agreement asks for a proof of training, and there is none",
     Reason.BAD_PROOF: "the proof of training does not verify: the update is not the agreed training on the enrolled data",
+    Reason.WITHHELD: "the client kept back its nonce when it was to be chosen who must prove",
 }
 
 # Verdicts that an audit derives again from the signed statement alone …
@@ -65,4 +67,14 @@ FROM_STATEMENT = frozenset(
 )
 # … and those for which update, commitment and blinds are kept as evidence. The others are about something that was not there, or could
 # not be kept: for these an audit has the server's word.
-KEPT = frozenset({Reason.ACCEPTED, Reason.OUT_OF_RANGE, Reason.BAD_ENCODING, Reason.COMMITMENT_MISMATCH, Reason.NO_PROOF, Reason.BAD_PROOF})
+KEPT = frozenset(
+    {
+        Reason.ACCEPTED,
+        Reason.OUT_OF_RANGE,
+        Reason.BAD_ENCODING,
+        Reason.COMMITMENT_MISMATCH,
+        Reason.NO_PROOF,
+        Reason.BAD_PROOF,
+        Reason.WITHHELD,
+    }
+)
