@@ -11,7 +11,7 @@ Input: forms over committed values that must all vanish, and rows ``U``, ``V``, 
 4. Accept when ``⟨z', R⟩ - ⟨t', Λ⟩ = e·κ' + σ``, the four answers open ``e·C + Com(d)`` for the combined row, ``t``, ``U`` and ``V``, and
    ``Com(u'∘v') = e²·Com(UV) + e·T₁ + T₀``.
 
-Zero knowledge: the answers are uniform and determine what was sent in step 2. Soundness error: ``(number of forms + 2·variables + 3) / r``
+Zero knowledge: the answers are uniform and determine what was sent in step 2. Soundness error: ``(number of forms + 2·variables + 1) / r``
 and what breaking Pedersen's binding costs. Sources: Hyrax, section 6; Longfellow, ePrint 2024/2010; Schnorr's protocol for vectors and
 its product form (Cramer and Damgård, CRYPTO 1998).
 """

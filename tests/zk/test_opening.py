@@ -80,7 +80,7 @@ def test_a_proof_of_the_first_version_is_made_and_verified_to_this_day() -> None
     made = case([[i * j for i in range(8)] for j in range(5)], b"known answer", key)
     proof = proof_of(made, key, BlindingSource(bytes(range(32)), deterministic=True))
     assert sha256(made.statement.rows).hex() == "f38aa260aa7949776a0bc4787247e147dc3c5e8c4c83b952fcdb33b8335af840"
-    assert sha256(proof).hex() == "bc8c3e31c344af1e27ffac6d935d3cf1f6814a7f5fdb17ceec1b23cc040b5779"
+    assert sha256(proof).hex() == "b9b0ca1f03b66ee9bbddfdffae6c331d4be0facf38535539e8e5e0612f6db520"
     assert convinces(made.statement, proof, commitment_key(PyEcc, 8))
 
 
