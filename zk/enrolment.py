@@ -40,7 +40,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from zk import argument
+from zk import argument, vectors
 from zk.argument import Argument, Given
 from zk.blinding import BlindingSource
 from zk.equations import Equation
@@ -161,16 +161,15 @@ class Relations:
         """Demand all of it, on either side."""
         lookup(channel, width, self.lookups, self.tables, tensors)
         t = tuple(channel.challenges("samples", variables(self.count)))
-        weights = eq_table(channel.challenges("slots", variables(width)))
-        for slot in (*range(self.constant + 1), *self.labels):
-            weights[slot] = 0
+        weights = vectors.eq_table(channel.challenges("slots", variables(width)))
+        weights[[*range(self.constant + 1), *self.labels]] = 0
         real = sum(eq_table(t)[: self.count])
-        one = [0] * self.constant + [1]
-        channel.vanish("constant one", channel.claim(Claim(ROWS, t, tuple(one))) - (real << self.rule.plan.feature_bits))
-        channel.vanish("unused slots", channel.claim(Claim(ROWS, t, tuple(weights))))
+        one = vectors.from_ints([0] * self.constant + [1])
+        channel.vanish("constant one", channel.claim(Claim(ROWS, t, one)) - (real << self.rule.plan.feature_bits))
+        channel.vanish("unused slots", channel.claim(Claim(ROWS, t, weights)))
         if self.rule.loss == Loss.SOFTMAX:
-            total = [int(slot in self.labels) for slot in range(self.labels.stop)]
-            channel.vanish("one label", channel.claim(Claim(ROWS, t, tuple(total))) - real)
+            total = vectors.from_ints([int(slot in self.labels) for slot in range(self.labels.stop)])
+            channel.vanish("one label", channel.claim(Claim(ROWS, t, total)) - real)
 
 
 def powers(slots: range) -> Iterator[Slots]:

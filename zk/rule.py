@@ -410,6 +410,7 @@ def loss_table(rule: Rule) -> tuple[int, ...]:
             return ()
 
 
+@functools.lru_cache(maxsize=8)
 def tables_digest(rule: Rule) -> str:
     """SHA-256, in hex, of the rule's table as little-endian 64-bit integers (empty if there is none)."""
     table = loss_table(rule)

@@ -10,8 +10,9 @@ from zk import sgd
 from zk.blinding import BlindingSource
 from zk.equations import hold
 from zk.errors import ZkError
-from zk.group import Arkworks, Group
+from zk.group import Arkworks, Group, PyEcc
 from zk.pedersen import CommitmentKey, commitment_key
+from zk.plain import verify as verify_plainly
 from zk.rule import Loss, Plan, Rule
 from zk.training import Samples, TrainingStatement, verify
 from zk.training.shape import Shape
@@ -88,6 +89,15 @@ def accepts(statement: TrainingStatement, proof: bytes, commitment: CommitmentKe
     except ZkError:
         return False
     return hold(chosen, [equation])
+
+
+def plainly_accepts(statement: TrainingStatement, proof: bytes, width: int = WIDTH) -> bool:
+    """Whether the second verifier, written from the documentation, accepts."""
+    try:
+        verify_plainly(width, commitment_key(PyEcc, width), statement, proof)
+    except ZkError:
+        return False
+    return True
 
 
 def rate(rule: Rule) -> Fraction:

@@ -38,9 +38,9 @@ class Transcript:
         self.state = expand("absorb", self.state, label.encode(), data, length=32)
 
     def challenges(self, label: str, count: int) -> list[int]:
-        """Return ``count`` scalars of 64 bytes each, reduced; the state moves on once, even if ``count`` is zero."""
-        stream = expand("challenge", self.state, label.encode(), length=64 * count)
-        self.state = expand("after challenge", self.state, label.encode(), length=32)
+        """Return ``count`` scalars of 64 bytes each, reduced; the first 32 bytes drawn are the next state, even if ``count`` is zero."""
+        stream = expand("challenge", self.state, label.encode(), pack(">Q", count), length=32 + 64 * count)
+        self.state, stream = stream[:32], stream[32:]
         return [int.from_bytes(stream[64 * i : 64 * i + 64], "big") % ORDER for i in range(count)]
 
     def challenge(self, label: str) -> int:

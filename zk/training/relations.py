@@ -117,11 +117,17 @@ class Relations:
 
 
 @lru_cache(maxsize=16)
+def relations_of(rule: Rule) -> Relations:
+    """Return the relations of a rule; what a verifier needs of them is the same for all of its proofs."""
+    return Relations(Shape(rule))
+
+
+@lru_cache(maxsize=16)
 def budget(rule: Rule, width: int) -> Budget:
     """Count what the protocol of a rule uses, by running it on zeros."""
     counter = Counter(Transcript("count"))
     zeros = [np.zeros(shape, dtype=np.int64) for shape in rule.shapes]
-    Relations(Shape(rule)).run(Context(counter, Shape(rule), width, None, None), zeros, zeros)
+    relations_of(rule).run(Context(counter, Shape(rule), width, None, None), zeros, zeros)
     return counter.used
 
 
@@ -137,7 +143,7 @@ class TrainingArgument(Argument):
     @cached_property
     def relations(self) -> Relations:
         """The relations of the statement's rule."""
-        return Relations(Shape(self.statement.rule))
+        return relations_of(self.statement.rule)
 
     def begin(self, key: CommitmentKey) -> Transcript:
         """See :class:`zk.argument.Argument`."""

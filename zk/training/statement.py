@@ -7,6 +7,7 @@ field changes every challenge of the proof.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 
@@ -98,9 +99,15 @@ class TrainingStatement:
         transcript.absorb("dataset root", self.dataset_root)
         transcript.absorb("indices", b"".join(index.to_bytes(8, "big") for index in self.indices))
         transcript.absorb("rows", self.rows)
-        transcript.absorb("start", sha256(encode_matrices(self.start)))
+        transcript.absorb("start", _digest(encode_matrices(self.start)))
         transcript.absorb("update", encode_matrices(self.update))
         return transcript
+
+
+@lru_cache(maxsize=4)
+def _digest(encoded: bytes) -> bytes:
+    """Return the SHA-256 of matrices; all clients of a round start from the same ones."""
+    return sha256(encoded)
 
 
 def encode_rule(rule: Rule) -> bytes:
