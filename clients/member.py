@@ -43,10 +43,12 @@ from ledger.judge import Expected, training_statement
 from ledger.messages import EnrolReply, Fields, LedgerView, RevealReply, RevealRequest, TrainReply, TrainRequest
 from ledger.note import Ed25519Verifier, VerifierKey
 from zk.blinding import BlindingSource
+from zk.dropout import dropped_units
 from zk.field import encode_scalars
 from zk.opening import RowOpenings, prove
-from zk.rule import Rule, tables_digest
-from zk.sgd import check_features, check_labels, flatten, initial_weights, unflatten
+from zk.rule import Rule
+from zk.sgd import check_features, check_labels, check_norm, flatten, initial_weights, unflatten, update_of
+from zk.tables import tables_digest
 from zk.training import proof as training
 
 IntArray = npt.NDArray[np.int64]
@@ -56,8 +58,8 @@ Samples = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]
 class Trainer(Protocol):
     """Whatever trains exactly: :class:`clients.exact.ExactTrainer`, or the NumPy specification."""
 
-    def train(self, weights: Sequence[IntArray], x: IntArray, y: IntArray) -> list[IntArray]:
-        """Return the weights after the rule's steps on these samples, in their order."""
+    def train(self, weights: Sequence[IntArray], x: IntArray, y: IntArray, dropped: Sequence[IntArray]) -> list[IntArray]:
+        """Return the weights after the rule's steps on these samples, in their order, without the hidden units that are dropped."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ class Member:
         MemberError
             The model, the checkpoint or the beacon is not what the ledger says.
         zk.errors.RangeError
-            A value left the agreed ranges: the plan is too narrow for this data.
+            A value left the agreed ranges: the plan is too narrow for this data; or the update is longer than agreed.
         """
         state = self._enrolled()
         opening, run = state.opening(), state.run
@@ -249,8 +251,10 @@ class Member:
         drawn = beacon(run, request.round, checkpoint, nonces)
         indices = batch_indices(drawn, client, len(x), rule.samples)
         began = time.perf_counter()
-        trained = trainer.train(weights, x[indices], y[indices])
-        update = flatten(trained) - flatten(weights)
+        dropped = dropped_units(rule, bytes.fromhex(drawn), bytes.fromhex(client))
+        trained = trainer.train(weights, x[indices], y[indices], dropped)
+        update = flatten(update_of(rule, weights, trained))
+        check_norm(rule, update)
         trained_at = time.perf_counter()
 
         encoded, source = dump_vector(update), self._source()

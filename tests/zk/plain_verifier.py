@@ -14,7 +14,8 @@ from py_ecc.optimized_bls12_381 import Z1, add, is_inf, multiply, neg
 from zk.field import ORDER as R
 from zk.group import COFACTOR
 from zk.pedersen import CommitmentKey
-from zk.rule import EXACT_BITS, EXP_BITS, Loss, exp_table, sigmoid_table
+from zk.rule import EXACT_BITS, Loss
+from zk.tables import EXP_BITS, exp_table, sigmoid_table
 from zk.training import TrainingStatement
 from zk.transcript import Transcript
 
