@@ -45,9 +45,11 @@ from ledger.identity import public_key, signing_key
 from ledger.judge import Expected, training_statement
 from ledger.messages import EnrolReply, Fields, LedgerView, ProveReply, ProveRequest, RevealReply, RevealRequest, TrainReply, TrainRequest
 from zk.blinding import BlindingSource
+from zk.dropout import dropped_units
 from zk.field import encode_scalars
-from zk.rule import Rule, tables_digest
-from zk.sgd import check_features, check_labels, flatten, unflatten
+from zk.rule import Rule
+from zk.sgd import check_features, check_labels, check_norm, flatten, unflatten, update_of
+from zk.tables import tables_digest
 from zk.training import proof as training
 from zk.training.shape import Shape
 from zk.training.witness import sample_rows
@@ -59,8 +61,8 @@ Samples = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]
 class Trainer(Protocol):
     """Whatever trains exactly: :class:`clients.exact.ExactTrainer`, or the NumPy specification."""
 
-    def train(self, weights: Sequence[IntArray], x: IntArray, y: IntArray) -> list[IntArray]:
-        """Return the weights after the rule's steps on these samples, in their order."""
+    def train(self, weights: Sequence[IntArray], x: IntArray, y: IntArray, dropped: Sequence[IntArray]) -> list[IntArray]:
+        """Return the weights after the rule's steps on these samples, in their order, without the hidden units that are dropped."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ class Member:
         MemberError
             The model, the checkpoint or the beacon is not what the ledger says.
         zk.errors.RangeError
-            A value left the agreed ranges: the plan is too narrow for this data.
+            A value left the agreed ranges: the plan is too narrow for this data; or the update is longer than agreed.
         """
         state = self._enrolled()
         opening, run = state.opening(), state.run
@@ -254,8 +256,7 @@ class Member:
         drawn = beacon(run, request.round, checkpoint, nonces)
         indices = batch_indices(drawn, client, len(x), rule.samples)
         began = time.perf_counter()
-        trained = trainer.train(weights, x[indices], y[indices])
-        update = flatten(trained) - flatten(weights)
+        update = _train(trainer, rule, drawn, client, weights, x[indices], y[indices])
         trained_at = time.perf_counter()
 
         encoded, source = dump_vector(update), self._source()
@@ -324,7 +325,7 @@ class Member:
             raise MemberError("the model that the server sent is not the one that this client trained from")
         x, y = self._checked_data(rule)
         indices = batch_indices(entry.beacon, said.client, len(x), rule.samples)
-        update = flatten(trainer.train(weights, x[indices], y[indices])) - flatten(weights)
+        update = _train(trainer, rule, entry.beacon, said.client, weights, x[indices], y[indices])
         expected = Expected(opening.agreement.federation.name, run, request.round, said.model, entry.beacon, False, rule, flatten(weights))
         began = time.perf_counter()
         proof = self._proof(expected, update, x, y, indices)
@@ -372,3 +373,11 @@ class Member:
         check_features(rule, features64)
         check_labels(rule, features64, labels64)
         return features64, labels64
+
+
+def _train(trainer: Trainer, rule: Rule, beacon_hex: str, client: str, weights: Sequence[IntArray], x: IntArray, y: IntArray) -> IntArray:
+    """Return the update, one flat vector, of a round's training on these samples."""
+    dropped = dropped_units(rule, bytes.fromhex(beacon_hex), bytes.fromhex(client))
+    update = flatten(update_of(rule, weights, trainer.train(weights, x, y, dropped)))
+    check_norm(rule, update)
+    return update

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_snake
 
 from ledger.errors import FormatError
@@ -26,6 +26,7 @@ MAX_PARTICIPANTS = 200  # a round entry stays below 65,535 bytes
 MIN_ROW_WIDTH = 64  # what a proof about a large data set takes
 MAX_ROW_WIDTH = 16_384  # py_ecc derives a generator in 6 ms
 MAX_LOCAL_SAMPLES = 65_536  # of one client in one round, batch times steps
+DROPOUTS = {0.0: 0, 0.2: 5, 0.5: 2}  # a rate, and one of how many units that is
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$")]
 
@@ -69,12 +70,25 @@ class Model(Section):
 
 
 class Training(Section):
-    """The rule of one round's local training; ``learning_rate / batch`` must be ``m·2^-l``."""
+    """The rule of one round's local training; ``learning_rate / batch`` must be ``m·2^-l``.
+
+    ``momentum`` and ``weight_decay`` (decoupled: a step takes ``learning_rate·weight_decay`` of each weight away) are those of Keras'
+    SGD; each stands for the shortest decimal that reads as its float. ``dropout`` is the rate in each hidden layer.
+    """
 
     loss: Loss = Field(default=Loss.SOFTMAX)
     batch: int = Field(default=32, ge=1, le=65_536)
     local_steps: int = Field(default=16, ge=1, le=65_536)
     learning_rate: float = Field(default=0.125, gt=0, le=1024, allow_inf_nan=False)
+    momentum: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.0, ge=0, le=1024, allow_inf_nan=False)
+    dropout: float = Field(default=0.0, allow_inf_nan=False)
+
+    @field_validator("dropout")
+    @classmethod
+    def _exact_rate(cls, rate: float) -> float:
+        _require(rate in DROPOUTS, f"the rates that can be scaled exactly are {', '.join(map(str, DROPOUTS))}")
+        return rate
 
 
 class FixedPoint(Section):
@@ -93,6 +107,7 @@ class FixedPoint(Section):
     weight_range_bits: int
     rate_numerator: int
     rate_shift: int
+    coefficient_bits: int = 0
 
 
 class Rounds(Section):
@@ -117,6 +132,7 @@ class Aggregation(Section):
     """FedAvg weighted by enrolled samples, then a server optimiser (Reddi et al., ICLR 2021).
 
     ``average`` applies the mean as it is, exactly; the others use ``learning_rate``, ``momentum`` (or ``beta_1``), ``beta_2``, ``epsilon``.
+    An update with a larger L2 norm than ``maximum_update_norm`` is rejected.
     """
 
     weighting: Literal["samples"] = "samples"
@@ -125,6 +141,7 @@ class Aggregation(Section):
     momentum: float = Field(default=0.9, ge=0, lt=1, allow_inf_nan=False)
     beta_2: float = Field(default=0.99, ge=0, lt=1, allow_inf_nan=False)
     epsilon: float = Field(default=0.001, gt=0, le=1, allow_inf_nan=False)
+    maximum_update_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 class Proof(Section):
@@ -245,7 +262,7 @@ class Agreement(Section):
         )
         # the weighted sum of all updates must stay an exact 64-bit integer
         _require(
-            rounds.participants * federation.maximum_samples << rule.plan.weight_range_bits + 1 < 2**63,
+            rounds.participants * federation.maximum_samples << rule.plan.weight_range_bits + rule.plan.coefficient_bits + 1 < 2**63,
             "federation.maximum-samples times rounds.participants is too large for an exact 64-bit sum: lower one of them",
         )
         return self
@@ -260,6 +277,10 @@ class Agreement(Section):
             batch=self.training.batch,
             steps=self.training.local_steps,
             plan=plan,
+            momentum=_decimal(self.training.momentum),
+            decay=Fraction(self.training.learning_rate) * _decimal(self.training.weight_decay),
+            dropout=DROPOUTS[self.training.dropout],
+            norm=None if self.aggregation.maximum_update_norm is None else _decimal(self.aggregation.maximum_update_norm),
         )
 
     @property
@@ -299,7 +320,9 @@ def complete(fields: dict[str, Any]) -> Agreement:
         if "fixed-point" not in filled:
             training = _section(Training, "training", filled)
             model = _section(Model, "model", filled)
-            plan = Plan.derive(training.learning_rate, training.batch, model.layers)
+            history = bool(training.momentum or training.weight_decay)
+            dropout = DROPOUTS[training.dropout]
+            plan = Plan.derive(training.learning_rate, training.batch, model.layers, history=history, dropout=dropout)
             filled["fixed-point"] = {name: getattr(plan, name.replace("-", "_")) for name in _plan_fields()}
         return Agreement.model_validate_json(_json(filled))
     except ValidationError as error:
@@ -331,6 +354,11 @@ def _section(kind: type[S], name: str, fields: dict[str, Any]) -> S:
 
 def _json(value: object) -> str:
     return json.dumps(value, default=lambda date: {"date or time": str(date)})  # an object, which no field of a TOML scalar takes
+
+
+def _decimal(value: float) -> Fraction:
+    """Return the shortest decimal that reads as ``value``: what somebody wrote, and what canonical JSON says."""
+    return Fraction(repr(value))
 
 
 def _plan_fields() -> list[str]:

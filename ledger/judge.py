@@ -36,7 +36,7 @@ from zk.field import ORDER, decode_scalars
 from zk.group import POINT_BYTES, Point
 from zk.pedersen import CommitmentKey
 from zk.rule import Rule
-from zk.sgd import unflatten
+from zk.sgd import unflatten, within_norm
 from zk.training.proof import verify as verify_training
 from zk.training.statement import TrainingStatement
 
@@ -144,9 +144,12 @@ def open_parts(expected: Expected, key: CommitmentKey, statement: ContributionSt
         update = load_vector(parts.update, expected.rule.size, "the update")
     except FormatError:
         return Reason.WRONG_SHAPE
-    limit = 1 << expected.rule.plan.weight_range_bits
-    if not within(update, 2 * limit) or not within(expected.weights + update, limit):
+    finer = expected.rule.plan.coefficient_bits
+    limit = 1 << expected.rule.plan.weight_range_bits + finer
+    if not within(update, 2 * limit) or not within((expected.weights << finer) + update, limit):
         return Reason.OUT_OF_RANGE
+    if not within_norm(expected.rule, update):
+        return Reason.ABOVE_NORM
     rows = key.rows_for(expected.rule.size)
     try:
         return Opened(update, key.decode(parts.commitment, rows), decode_scalars(parts.blinds, rows))

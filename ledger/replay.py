@@ -41,8 +41,8 @@ from zk.errors import EncodingError, ZkError
 from zk.field import SCALAR_BYTES, decode_scalars
 from zk.group import POINT_BYTES, Group, Point
 from zk.pedersen import commitment_key
-from zk.rule import tables_digest
 from zk.sgd import flatten, initial_weights
+from zk.tables import tables_digest
 
 MAX_PROOF_BYTES = 2**24
 MAX_EVIDENCE_BYTES = 2**30
@@ -92,7 +92,10 @@ class Replay:
         self._root_at, self._archive, self._report, self._updates = root_at, archive, report, updates
         self._rule = opening.agreement.rule
         self._key = commitment_key(group, opening.agreement.row_width)
-        self._optimizer = ServerOptimizer(opening.agreement.aggregation, self._rule.plan.weight_range_bits, self._rule.weight_bits)
+        plan = self._rule.plan
+        self._optimizer = ServerOptimizer(
+            opening.agreement.aggregation, plan.weight_range_bits, self._rule.weight_bits, plan.coefficient_bits
+        )
         self._pending: list[_Pending] = []
         self._on_trust = 0
         self._unread = False  # whether an accepted statement could not be followed, so that its nonce is unknown

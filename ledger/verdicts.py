@@ -21,6 +21,7 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong-type"
     WRONG_SHAPE = "wrong-shape"
     OUT_OF_RANGE = "out-of-range"
+    ABOVE_NORM = "above-norm"
     EVIDENCE_MISMATCH = "evidence-mismatch"
     BAD_ENCODING = "bad-encoding"
     COMMITMENT_MISMATCH = "commitment-mismatch"
@@ -45,6 +46,7 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.WRONG_TYPE: "the update is not made of 64-bit integers",
     Reason.WRONG_SHAPE: "the update does not have the model's shape",
     Reason.OUT_OF_RANGE: "the updated model leaves the agreed range of weights",
+    Reason.ABOVE_NORM: "the update is longer than the agreed maximum-update-norm",
     Reason.EVIDENCE_MISMATCH: "a part of the reply is not the one whose digest was signed",
     Reason.BAD_ENCODING: "commitment or blinds are not canonical encodings of the right length",
     Reason.COMMITMENT_MISMATCH: "the commitment does not open to the update",
@@ -71,6 +73,7 @@ KEPT = frozenset(
     {
         Reason.ACCEPTED,
         Reason.OUT_OF_RANGE,
+        Reason.ABOVE_NORM,
         Reason.BAD_ENCODING,
         Reason.COMMITMENT_MISMATCH,
         Reason.NO_PROOF,

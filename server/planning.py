@@ -21,8 +21,8 @@ from ledger.note import Ed25519Signer
 from server.errors import ServerError
 from zk.errors import ZkError
 from zk.hashing import expand
-from zk.rule import tables_digest
 from zk.sgd import flatten, initial_weights
+from zk.tables import tables_digest
 
 if TYPE_CHECKING:
     import keras

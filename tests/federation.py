@@ -52,12 +52,14 @@ from strategies.exact_fedavg import ExactFedAvg, server_optimizer
 from strategies.observer import Observer
 from strategies.verified import Evaluate, Verified
 from tests.local_grid import LocalGrid, Shuffle
+from zk.dropout import dropped_units
 from zk.field import encode_scalars
 from zk.group import GROUPS
 from zk.hashing import expand
 from zk.pedersen import commitment_key
-from zk.rule import Loss, Rule, tables_digest
-from zk.sgd import flatten, initial_weights, train, unflatten
+from zk.rule import Loss, Rule
+from zk.sgd import flatten, initial_weights, train, unflatten, update_of
+from zk.tables import tables_digest
 
 SIGNER = Ed25519Signer("lunaria.local/attacks", bytes(32))
 SAMPLES = 6
@@ -107,8 +109,8 @@ class NumpyTrainer:
 
     rule: Rule
 
-    def train(self, weights: Sequence[IntArray], x: IntArray, y: IntArray) -> list[IntArray]:
-        return train(self.rule, weights, x, y)
+    def train(self, weights: Sequence[IntArray], x: IntArray, y: IntArray, dropped: Sequence[IntArray] = ()) -> list[IntArray]:
+        return train(self.rule, weights, x, y, dropped)
 
 
 class LocalMember(Member):
@@ -230,11 +232,14 @@ class Run:
                     said = decode_contribution(self._get(verdict.contribution)).statement
                     x, y = samples_of(numbers[member.client], rule, member.samples)
                     indices = batch_indices(drawn, member.client, member.samples, rule.samples)
-                    trained = flatten(train(rule, unflatten(rule, model), x[indices], y[indices]))  # type: ignore[arg-type]
-                    assert (load_vector(self._get(said.update), rule.size, "update") == trained - model).all()
+                    dropped = dropped_units(rule, bytes.fromhex(drawn), bytes.fromhex(member.client))
+                    start = unflatten(rule, model)
+                    trained = train(rule, start, x[indices], y[indices], dropped)  # type: ignore[arg-type]
+                    update = flatten(update_of(rule, start, trained))
+                    assert (load_vector(self._get(said.update), rule.size, "update") == update).all()
                     contributions[verdict.client] = said
                     if entry.aggregate is not None:
-                        total, weight = total + member.samples * (trained - model), weight + member.samples
+                        total, weight = total + member.samples * update, weight + member.samples
                 if weight:
                     model = optimizer.step(model, total, weight)
                 assert entry.model_after == Reference.of(dump_vector(model), TENSOR)

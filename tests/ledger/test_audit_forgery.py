@@ -572,7 +572,7 @@ class TestAgreement:
 
     def test_a_seed_that_does_not_fit_the_range_of_weights(self, opening: Forgery, auditor: Auditor) -> None:
         from ledger.agreement import Agreement
-        from zk.rule import tables_digest
+        from zk.tables import tables_digest
 
         opening[0]["agreement"]["fixed-point"]["weight-range-bits"] = 8
         rule = Agreement.model_validate_json(dump_json(opening[0]["agreement"])).rule
