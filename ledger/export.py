@@ -23,7 +23,7 @@ from ledger.entries import AgreementEntry, EnrolmentEntry, Entry, Reference, Rou
 from ledger.errors import FormatError, StorageError
 from ledger.evidence import EvidenceStore
 from ledger.note import parse as parse_note
-from ledger.store import Store
+from ledger.storage import Storage
 from ledger.tiles import bundles_of, encode_bundle, encode_tile, entries_path, tile_path, tiles_of
 from ledger.verdicts import KEPT
 
@@ -54,8 +54,9 @@ def write_export(run: Path, path: Path, *, updates: bool = True) -> int:
     StorageError
         The folder holds no ledger, or evidence is missing.
     """
-    evidence = EvidenceStore(run / "evidence")
-    with Store.open(run / "ledger.db", create=False) as store:
+    storage = Storage.of(run)
+    evidence = storage.open_evidence(run)
+    with storage.open_store(run, create=False) as store:
         note = store.latest_checkpoint()
         if note is None:
             raise StorageError(f"{run} holds no signed checkpoint yet")

@@ -172,14 +172,16 @@ def _installed(extra: str) -> Iterator[None]:
 
 @contextmanager
 def _store(run: Path) -> "Iterator[Store]":
-    from ledger.store import Store
+    from ledger.storage import open_store
 
-    with Store.open(_run_folder(run) / "ledger.db", create=False) as store:
+    with open_store(_run_folder(run)) as store:
         yield store
 
 
 def _run_folder(run: Path) -> Path:
-    if not (run / "ledger.db").is_file():
+    from ledger.storage import holds_ledger
+
+    if not holds_ledger(run):
         raise ServerError(f"{run} is not the folder of a run: it holds no ledger.db")
     return run
 
