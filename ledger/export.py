@@ -23,7 +23,7 @@ from ledger.entries import AgreementEntry, EnrolmentEntry, Entry, Reference, Rou
 from ledger.errors import FormatError, StorageError
 from ledger.evidence import EvidenceStore
 from ledger.note import parse as parse_note
-from ledger.storage import Storage
+from ledger.storage import ledger_of
 from ledger.tiles import bundles_of, encode_bundle, encode_tile, entries_path, tile_path, tiles_of
 from ledger.verdicts import KEPT
 
@@ -54,9 +54,8 @@ def write_export(run: Path, path: Path, *, updates: bool = True) -> int:
     StorageError
         The folder holds no ledger, or evidence is missing.
     """
-    storage = Storage.of(run)
-    evidence = storage.open_evidence(run)
-    with storage.open_store(run, create=False) as store:
+    store, evidence = ledger_of(run)
+    with store:
         note = store.latest_checkpoint()
         if note is None:
             raise StorageError(f"{run} holds no signed checkpoint yet")
@@ -103,18 +102,33 @@ def references(entry: Entry) -> Iterator[Reference]:
                 yield verdict.contribution
 
 
+def contributions(entry: Entry) -> Iterator[Reference]:
+    """Yield those of its :func:`references` that are contributions whose parts are kept."""
+    if isinstance(entry, RoundEntry):
+        for verdict in entry.verdicts:
+            if verdict.contribution is not None and verdict.reason in KEPT:
+                yield verdict.contribution
+
+
+def parts(contribution: bytes, *, updates: bool = True) -> list[Reference]:
+    """Return what a contribution refers to; without ``updates`` its commitment only.
+
+    Raises
+    ------
+    FormatError
+        It is malformed.
+    """
+    statement = decode_contribution(contribution).statement
+    opened = [statement.update, statement.blinds, statement.proof] if updates else []
+    return [reference for reference in (statement.commitment, *opened) if reference is not None]
+
+
 def _evidence(entries: Iterable[bytes], evidence: EvidenceStore, updates: bool) -> Iterator[tuple[str, int]]:
     """Yield digest and size of all evidence that an export holds."""
     for data in entries:
         entry = decode_entry(data)
-        for reference in references(entry):
+        found = list(references(entry))
+        for contribution in contributions(entry):
+            found += parts(evidence.get(contribution.digest, contribution.size), updates=updates)
+        for reference in found:
             yield reference.digest, reference.size
-        if isinstance(entry, RoundEntry):
-            for verdict in entry.verdicts:
-                if verdict.contribution is not None and verdict.reason in KEPT:
-                    signed = decode_contribution(evidence.get(verdict.contribution.digest, verdict.contribution.size))
-                    statement = signed.statement
-                    parts = [statement.commitment, *([statement.update, statement.blinds, statement.proof] if updates else [])]
-                    for part in parts:
-                        if part is not None:
-                            yield part.digest, part.size

@@ -32,7 +32,7 @@ from typing import Self
 from ledger import merkle
 from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.errors import LedgerError, StorageError
-from ledger.evidence import EvidenceStore, sync_folder, write_durably
+from ledger.evidence import EvidenceStore, read_capped, sync_folder, write_durably
 from ledger.note import MAX_NOTE_SIZE, Signer
 from ledger.storage import Storage
 from ledger.store import Store
@@ -163,7 +163,7 @@ class Log:
         """Check everything signed before against the tree; then do what is missing of steps 3 and 4."""
         for reason in self._store.holds():
             raise StorageError(f"{self._store.name} is on hold: {reason}")
-        published, kept = _read(self._file), self._store.latest_checkpoint()
+        published, kept = read_capped(self._file, MAX_NOTE_SIZE), self._store.latest_checkpoint()
         if published is not None:
             self._check(published, str(self._file))
         size = self._store.size()
@@ -216,13 +216,3 @@ def _exclusive(folder: Path, create: bool) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_NOTE_SIZE + 1)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error

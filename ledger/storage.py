@@ -56,6 +56,20 @@ class Storage(Section):
         except OSError as error:
             raise StorageError(f"cannot read {run / FILE}: {error.strerror}") from error
 
+    @classmethod
+    def parse(cls, **fields: str | None) -> Self:
+        """Return what a user says.
+
+        Raises
+        ------
+        FormatError
+            It cannot be.
+        """
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise FormatError(explain(error)) from error
+
     def save(self, run: Path) -> None:
         """Write ``storage.toml``, unless everything is where it is without one."""
         # A string of JSON is one of TOML.
@@ -72,11 +86,15 @@ class Storage(Section):
         return EvidenceStore(run / "evidence")
 
 
-def holds_ledger(run: Path) -> bool:
-    """Whether a folder is that of a run."""
-    return (run / "ledger.db").is_file() or (run / FILE).is_file()
+def ledger_of(run: Path) -> tuple[Store, EvidenceStore]:
+    """Open the store and the evidence of a run folder.
 
-
-def open_store(run: Path) -> Store:
-    """Open the ledger of a run folder, which must be there."""
-    return Storage.of(run).open_store(run, create=False)
+    Raises
+    ------
+    FormatError, StorageError
+        It is not the folder of a run, or its store cannot be opened.
+    """
+    if not (run / "ledger.db").is_file() and not (run / FILE).is_file():
+        raise StorageError(f"{run} is not the folder of a run: it holds no ledger.db")
+    storage = Storage.of(run)
+    return storage.open_store(run, create=False), storage.open_evidence(run)

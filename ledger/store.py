@@ -141,7 +141,7 @@ class Store:
             if len(rows) != last - first:
                 raise StorageError(f"{self.name} is damaged: entries from {first} up to {last} are missing")
             for (data,) in rows:
-                yield data
+                yield self._bytes(data)
 
     def node(self, level: int, index: int) -> bytes:
         """Return the hash of the complete subtree ``(level, index)``: a ``merkle.NodeReader``.
@@ -159,12 +159,11 @@ class Store:
     def nodes(self, level: int, start: int, stop: int) -> dict[int, bytes]:
         """Return the hashes there are of the complete subtrees ``(level, start)`` up to, but without, ``(level, stop)``, by their index."""
         rows = self._database.query("SELECT idx, hash FROM nodes WHERE level = ? AND idx >= ? AND idx < ?", level, start, stop)
-        return dict(rows)
+        return {index: self._bytes(value) for index, value in rows}
 
-    def node_count(self) -> int:
-        """Return the number of subtrees that are kept."""
-        ((count,),) = self._database.query("SELECT count(*) FROM nodes")
-        return int(count)
+    def widths(self) -> dict[int, int]:
+        """Return for each level up to which index, exclusive, subtrees are kept."""
+        return {level: last + 1 for level, last in self._database.query("SELECT level, max(idx) FROM nodes GROUP BY level")}
 
     def save_checkpoint(self, size: int, signed: bytes) -> None:
         """Keep the note of a signed checkpoint; on return it is durable.
@@ -196,12 +195,12 @@ class Store:
     def latest_checkpoint(self) -> bytes | None:
         """Return the note of the checkpoint that covers most entries, or None before the first."""
         rows = self._database.query("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
-        return rows[0][0] if rows else None
+        return self._bytes(rows[0][0]) if rows else None
 
     def checkpoints(self, start: int, stop: int) -> list[tuple[int, bytes]]:
         """Return size and note of the checkpoints of sizes from ``start`` up to, but without, ``stop``, in ascending order."""
         rows = self._database.query("SELECT size, note FROM checkpoints WHERE size >= ? AND size < ? ORDER BY size", start, stop)
-        return [(size, signed) for size, signed in rows]
+        return [(size, self._bytes(signed)) for size, signed in rows]
 
     def holds(self) -> list[str]:
         """Return why nothing may be appended; nothing when it may."""
@@ -233,6 +232,11 @@ class Store:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close, and let an error through."""
         self.close()
+
+    def _bytes(self, value: object) -> bytes:
+        if not isinstance(value, bytes):  # SQLite keeps any type in any column
+            raise StorageError(f"{self.name} is damaged: it holds a {type(value).__name__} instead of bytes")
+        return value
 
     def _refuse_hold(self) -> None:
         for reason in self.holds():

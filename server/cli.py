@@ -18,6 +18,7 @@ from rich.console import Console
 
 from ledger.errors import LedgerError
 from server.errors import ExitCode, ServerError
+from server.storage_commands import storage_app
 from zk.errors import ZkError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 log_app = typer.Typer(help="Look into a run's ledger.", no_args_is_help=True)
 app.add_typer(log_app, name="log")
+app.add_typer(storage_app)
 
 Backend = Annotated[str, typer.Option("--verify-backend", help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")]
 
@@ -100,7 +102,7 @@ def export(
     """Write one file with everything an auditor needs."""
     from ledger.export import write_export
 
-    count = write_export(_run_folder(run), output, updates=updates)
+    count = write_export(run, output, updates=updates)
     typer.echo(f"{output}: {count} entries, {output.stat().st_size:,} bytes")
 
 
@@ -172,18 +174,10 @@ def _installed(extra: str) -> Iterator[None]:
 
 @contextmanager
 def _store(run: Path) -> "Iterator[Store]":
-    from ledger.storage import open_store
+    from ledger.storage import ledger_of
 
-    with open_store(_run_folder(run)) as store:
+    with ledger_of(run)[0] as store:
         yield store
-
-
-def _run_folder(run: Path) -> Path:
-    from ledger.storage import holds_ledger
-
-    if not holds_ledger(run):
-        raise ServerError(f"{run} is not the folder of a run: it holds no ledger.db")
-    return run
 
 
 def _check_backend(name: str) -> None:

@@ -300,7 +300,7 @@ def test_entries_and_checkpoints_are_replicated_all_or_nothing(place: Path | str
         store.replicate(ENTRIES[:3], [signed(0, merkle.EMPTY_ROOT), signed(3, root)], 0)
         assert store.checkpoints(0, 9) == [(0, signed(0, merkle.EMPTY_ROOT)), (3, signed(3, root))]
         assert store.checkpoints(1, 3) == []
-        assert store.node_count() == 4
+        assert store.widths() == {0: 3, 1: 1}
 
 
 def test_a_ledger_of_the_first_format_is_brought_up_to_date(path: Path) -> None:
