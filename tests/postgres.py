@@ -49,10 +49,11 @@ class Server:
         import psycopg
 
         command = [str(self._programs / "postgres"), "-D", "data", "-k", str(self._folder), "-c", "listen_addresses="]
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=self._folder, stderr=log, **self._identity)  # type: ignore[call-overload] # noqa: S603
         deadline = time.monotonic() + 30
         while True:
+            if self._process is None or self._process.poll() is not None:  # it does not start beside what was left of the one before
+                with (self._folder / "log").open("ab") as log:
+                    self._process = subprocess.Popen(command, cwd=self._folder, stderr=log, **self._identity)  # type: ignore[call-overload] # noqa: S603
             try:
                 psycopg.connect(self.url("postgres"), connect_timeout=2).close()
             except psycopg.OperationalError:
