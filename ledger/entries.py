@@ -281,6 +281,7 @@ _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="k
 _CONTRIBUTION = TypeAdapter(SignedContribution)
 _ENROLMENT = TypeAdapter(SignedEnrolment)
 _PROOF = TypeAdapter(SignedProof)
+_STATEMENT: TypeAdapter[SignedContribution | SignedProof] = TypeAdapter(SignedContribution | SignedProof)
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -315,6 +316,11 @@ def decode_enrolment(data: bytes) -> SignedEnrolment:
 def decode_proof(data: bytes) -> SignedProof:
     """Parse a signed proof statement; neither its signature nor the proof are checked here."""
     return _decode(_PROOF, data, "the proof statement")
+
+
+def decode_statement(data: bytes) -> SignedContribution | SignedProof:
+    """Parse either of the two; nothing is checked here."""
+    return _decode(_STATEMENT, data, "the statement")
 
 
 def _decode(adapter: TypeAdapter[T], data: bytes, what: str) -> T:

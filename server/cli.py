@@ -18,6 +18,7 @@ from rich.console import Console
 
 from ledger.errors import LedgerError
 from server.errors import ExitCode, ServerError
+from server.storage_commands import storage_app
 from zk.errors import ZkError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 log_app = typer.Typer(help="Look into a run's ledger.", no_args_is_help=True)
 app.add_typer(log_app, name="log")
+app.add_typer(storage_app)
 
 Backend = Annotated[str, typer.Option("--verify-backend", help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")]
 
@@ -103,7 +105,7 @@ def export(
     """Write one file with everything an auditor needs."""
     from ledger.export import write_export
 
-    count = write_export(_run_folder(run), output, updates=updates)
+    count = write_export(run, output, updates=updates)
     typer.echo(f"{output}: {count} entries, {output.stat().st_size:,} bytes")
 
 
@@ -175,16 +177,10 @@ def _installed(extra: str) -> Iterator[None]:
 
 @contextmanager
 def _store(run: Path) -> "Iterator[Store]":
-    from ledger.store import Store
+    from ledger.storage import ledger_of
 
-    with Store.open(_run_folder(run) / "ledger.db", create=False) as store:
+    with ledger_of(run)[0] as store:
         yield store
-
-
-def _run_folder(run: Path) -> Path:
-    if not (run / "ledger.db").is_file():
-        raise ServerError(f"{run} is not the folder of a run: it holds no ledger.db")
-    return run
 
 
 def _check_backend(name: str) -> None:
