@@ -18,6 +18,7 @@ from rich.console import Console
 
 from ledger.errors import LedgerError
 from server.errors import ExitCode, ServerError
+from server.proof_command import verify_proof
 from zk.errors import ZkError
 
 if TYPE_CHECKING:
@@ -129,13 +130,21 @@ def log_show(
 @log_app.command("proof")
 def log_proof(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    index: Annotated[int, typer.Argument(min=0, help="The entry's number.")],
+    index: Annotated[int | None, typer.Argument(min=0, help="The entry's number.")] = None,
+    round_: Annotated[int | None, typer.Option("--round", min=1, help="A round, in place of the entry's number.")] = None,
+    entry: Annotated[bool, typer.Option(help="Put the entry itself into the proof.")] = True,
 ) -> None:
     """Print a proof that an entry is in the ledger (C2SP tlog-proof)."""
-    from server.log_view import inclusion_text
+    from server.log_view import inclusion_proof, round_index
 
+    if (index is None) == (round_ is None):
+        raise ServerError("say which entry: either its number, or --round N")
     with _store(run) as store:
-        typer.echo(inclusion_text(store, index), nl=False)
+        place = index if index is not None else round_index(store, round_ or 0)
+        typer.echo(inclusion_proof(store, place, entry=entry).encode(), nl=False)
+
+
+log_app.command("verify")(verify_proof)
 
 
 def main() -> None:

@@ -149,7 +149,7 @@ def test_a_whole_number_is_a_learning_rate_too() -> None:
         ({"witnesses.quorum": 3, "witnesses.keys": ["a", "b"]}, "witnesses.quorum is 3, above the number of witnesses (2)"),
         (
             {"witnesses.keys": ["a"], "witnesses.quorum": 1},
-            "witnesses.keys: this version collects no cosignatures yet: leave the list empty",
+            "witnesses.keys.0: a verifier key reads name+hex(key id)+base64(type and key)",
         ),
         ({"federation.minimum-clients": 11}, "federation.minimum-clients is 11, above federation.clients (10)"),
         ({"rounds.participants": 11}, "rounds.participants is 11, above federation.clients (10)"),
