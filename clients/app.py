@@ -8,6 +8,7 @@ from flwr.clientapp import ClientApp
 
 from clients.errors import MemberError
 from clients.exact import ExactTrainer
+from clients.forks import keep_forks
 from clients.member import IntArray, Member
 from clients.settings import member_from
 from clients.state import remember
@@ -29,6 +30,7 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
     app = ClientApp()
 
     @app.query("enrol")
+    @keep_forks()
     def enrol(message: Message, context: Context) -> Message:
         member = member_of(context)
         reply = member.enrol(_view(message))
@@ -36,6 +38,7 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
         return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields())}))
 
     @app.query("reveal")
+    @keep_forks()
     def reveal(message: Message, context: Context) -> Message:
         member = member_of(context)
         reply = member.reveal(RevealRequest.from_fields(_record(message)), _view(message))
@@ -43,6 +46,7 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
         return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields())}))
 
     @app.train()
+    @keep_forks()
     def train(message: Message, context: Context) -> Message:
         member = member_of(context)
         trainer = ExactTrainer(member.rule())

@@ -18,7 +18,7 @@ from clients.errors import MemberError
 from ledger.agreement import Agreement
 from ledger.beacon import NONCE_BYTES, batch_digest, batch_indices, beacon, commit_nonce
 from ledger.canonical import digest, dump_vector
-from ledger.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint
+from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.enrolment import opening_context
 from ledger.entries import (
     OPENING_PROOF,
@@ -41,7 +41,8 @@ from ledger.entries import (
 from ledger.identity import public_key, signing_key
 from ledger.judge import Expected, training_statement
 from ledger.messages import EnrolReply, Fields, LedgerView, RevealReply, RevealRequest, TrainReply, TrainRequest
-from ledger.note import Ed25519Verifier, VerifierKey
+from ledger.note import parse as parse_note
+from ledger.quorum import Policy
 from zk.blinding import BlindingSource
 from zk.field import encode_scalars
 from zk.opening import RowOpenings, prove
@@ -68,8 +69,8 @@ class MemberState(Fields):
     ----------
     agreement : bytes
         Entry 0, as accepted.
-    checkpoint : str
-        The text of the last checkpoint seen.
+    checkpoint : bytes
+        The last checkpoint seen, a signed note.
     enrolment : bytes
         The signed enrolment.
     rows : bytes
@@ -85,7 +86,7 @@ class MemberState(Fields):
     """
 
     agreement: bytes
-    checkpoint: str
+    checkpoint: bytes
     enrolment: bytes
     rows: bytes
     row_seed: bytes
@@ -105,7 +106,7 @@ class MemberState(Fields):
 
     def last(self) -> Checkpoint:
         """Return the last checkpoint seen."""
-        return parse_checkpoint(self.checkpoint)
+        return parse_checkpoint(parse_note(self.checkpoint).text)
 
 
 @dataclass
@@ -146,7 +147,7 @@ class Member:
         opening = _agreement(view.entry)
         if view.entry_index != 0:
             raise MemberError("the agreement that the server shows is not entry 0 of its ledger")
-        checkpoint = view.follow(_verifier(opening), self.state.last() if self.state else None)
+        view.follow(Policy.of(opening), self.state.checkpoint if self.state else None)
         if self.agreement is not None and self.agreement != opening.agreement:
             raise MemberError("the server's agreement is not the one this client was given: compare the two and ask the organiser")
         if self.state is not None and (self.state.agreement != view.entry or self.state.revealed or self.state.contributed):
@@ -178,7 +179,7 @@ class Member:
             nonce=commit_nonce(run, client, nonce),
         )
         signed = SignedEnrolment.sign(statement, key).encode()
-        self.state = MemberState(view.entry, format_checkpoint(checkpoint), signed, points, row_seed, digest(signed), nonce)
+        self.state = MemberState(view.entry, view.checkpoint, signed, points, row_seed, digest(signed), nonce)
         return EnrolReply(signed, points, proof)
 
     def reveal(self, request: RevealRequest, view: LedgerView) -> RevealReply:
@@ -190,13 +191,13 @@ class Member:
             The entry in the view is not the one that commits to the nonce, so the server could still choose with it.
         """
         state = self._enrolled()
-        checkpoint = view.follow(_verifier(state.opening()), state.last())
+        checkpoint = view.follow(Policy.of(state.opening()), state.checkpoint)
         entry = decode_entry(view.entry)
         if not _commits_to(entry, state.statement) or request.round != _next_round(entry):
             raise MemberError("the ledger does not hold this client's last statement: it keeps its nonce")
         if state.revealed >= request.round and checkpoint != state.last():
             raise MemberError(f"the nonce of round {request.round} is out already, for another checkpoint")
-        self.state = replace(state, checkpoint=format_checkpoint(checkpoint), revealed=request.round)
+        self.state = replace(state, checkpoint=view.checkpoint, revealed=request.round)
         return RevealReply(state.nonce)
 
     def contribute(
@@ -222,7 +223,7 @@ class Member:
         state = self._enrolled()
         opening, run = state.opening(), state.run
         rule = opening.agreement.rule
-        checkpoint = view.follow(_verifier(opening), state.last())
+        checkpoint = view.follow(Policy.of(opening), state.checkpoint)
         if state.revealed == request.round and checkpoint != state.last():
             raise MemberError(f"the checkpoint changed after the nonces of round {request.round} were revealed")
         entry = decode_entry(view.entry)
@@ -285,9 +286,7 @@ class Member:
             nonce=commit_nonce(run, client, nonce),
         )
         signed = SignedContribution.sign(statement, key).encode()
-        self.state = replace(
-            state, checkpoint=format_checkpoint(checkpoint), statement=digest(signed), nonce=nonce, contributed=request.round
-        )
+        self.state = replace(state, checkpoint=view.checkpoint, statement=digest(signed), nonce=nonce, contributed=request.round)
         self.seconds = {"training-s": trained_at - began, "proving-s": proved_at - trained_at}
         return unflatten(rule, update), len(x), TrainReply(signed, commitment, encode_scalars(blinds), proof)
 
@@ -339,10 +338,6 @@ def _first_model(agreement: Agreement) -> str:
     if agreement.model.seed is None:
         return agreement.model.initial or ""
     return digest(dump_vector(flatten(initial_weights(agreement.rule, bytes.fromhex(agreement.model.seed)))))
-
-
-def _verifier(opening: AgreementEntry) -> Ed25519Verifier:
-    return Ed25519Verifier(VerifierKey.parse(opening.log_key))
 
 
 def _commits_to(entry: Entry, statement: str) -> bool:

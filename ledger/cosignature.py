@@ -32,12 +32,14 @@ ML_DSA_44_COSIGNATURE = 0x06
 SEED_SIZE = 32
 """Bytes in the seed of a key of either algorithm (RFC 8032, 5.1.5; FIPS 204, algorithm 1)."""
 
+MAX_NAME_SIZE = 255
+"""Bytes in the name of a cosigner, and in an origin that is cosigned."""
+
 _TIME_SIZE = 8
 _MAX_TIME = (1 << 63) - 1
 _PUBLIC_SIZES = {ED25519_COSIGNATURE: 32, ML_DSA_44_COSIGNATURE: 1312}
 _SIGNATURE_SIZES = {ED25519_COSIGNATURE: 64, ML_DSA_44_COSIGNATURE: 2420}
 _LABEL = b"subtree/v1\n\0"
-_MAX_VECTOR = 255
 
 Clock = Callable[[], int]
 """Returns the seconds since the epoch."""
@@ -66,7 +68,7 @@ class CosignatureVerifier:
         if len(key.public) != _PUBLIC_SIZES.get(key.kind):
             raise FormatError(f"key {key.name} is not a witness's: its type must be 4 (Ed25519) or 6 (ML-DSA-44) cosignatures")
         if not _fits(key.name):
-            raise FormatError(f"key {key.name[:40]}…: the name of a cosigner has at most {_MAX_VECTOR} bytes")
+            raise FormatError(f"key {key.name[:40]}…: the name of a cosigner has at most {MAX_NAME_SIZE} bytes")
         if key.kind == ED25519_COSIGNATURE and has_small_order(key.public.hex()):
             raise FormatError(f"key {key.name} is a point of small order: everybody can sign for it")
         self._key = key
@@ -160,13 +162,13 @@ def _message(key: VerifierKey, text: bytes, seconds: int) -> bytes:
 def _vector(text: str) -> bytes:
     """Encode an ``opaque<1..2^8-1>`` (RFC 8446, section 3.4)."""
     if not _fits(text):
-        raise FormatError(f"{text[:40]}…: a name that is cosigned has at most {_MAX_VECTOR} bytes")
+        raise FormatError(f"{text[:40]}…: a name that is cosigned has at most {MAX_NAME_SIZE} bytes")
     data = text.encode()
     return bytes([len(data)]) + data
 
 
 def _fits(text: str) -> bool:
-    return len(text.encode()) <= _MAX_VECTOR
+    return len(text.encode()) <= MAX_NAME_SIZE
 
 
 def _uint64(value: int) -> bytes:

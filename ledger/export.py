@@ -22,6 +22,7 @@ from ledger.checkpoint import parse_checkpoint
 from ledger.entries import AgreementEntry, EnrolmentEntry, Entry, Reference, RoundEntry, decode_contribution, decode_entry
 from ledger.errors import FormatError, StorageError
 from ledger.evidence import EvidenceStore
+from ledger.log import published_checkpoint
 from ledger.note import parse as parse_note
 from ledger.store import Store
 from ledger.tiles import bundles_of, encode_bundle, encode_tile, entries_path, tile_path, tiles_of
@@ -56,7 +57,7 @@ def write_export(run: Path, path: Path, *, updates: bool = True) -> int:
     """
     evidence = EvidenceStore(run / "evidence")
     with Store.open(run / "ledger.db", create=False) as store:
-        note = store.latest_checkpoint()
+        note = published_checkpoint(run) or store.latest_checkpoint()  # what is signed but lacks its quorum stays here
         if note is None:
             raise StorageError(f"{run} holds no signed checkpoint yet")
         size = parse_checkpoint(parse_note(note).text).size

@@ -18,7 +18,10 @@ from rich.console import Console
 
 from ledger.errors import LedgerError
 from server.errors import ExitCode, ServerError
+from server.fork_command import fork_app
 from server.proof_command import verify_proof
+from server.publish_command import publish
+from server.witness_command import witness as witness_command
 from zk.errors import ZkError
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="A new folder for the run. [default: runs/DATE-TIME]")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes everything repeatable, keys included: for experiments only.")] = None,
     proof: Annotated[str | None, typer.Option(help="training, or none: what each update must prove. [default: training]")] = None,
+    witness: Annotated[list[str] | None, typer.Option(help="Where a witness of the agreement is reached; once for each.")] = None,
     verify_backend: Backend = "py_ecc",
 ) -> None:
     """Run a federation on this machine with Ray: the main job, with an audit at its end."""
@@ -57,7 +61,7 @@ def simulate(
     with _installed("federation"):
         from server.planning import Options
         from server.session import run_session
-    options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed, proof)
+    options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed, proof, tuple(witness or ()))
     folder = out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
     raise typer.Exit(run_session(options, folder, verify_backend))
 
@@ -145,6 +149,9 @@ def log_proof(
 
 
 log_app.command("verify")(verify_proof)
+app.command()(publish)
+app.add_typer(fork_app, name="fork")
+app.command("witness")(witness_command)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from ledger.entries import TENSOR, AgreementEntry, Reference, encode_entry
 from ledger.errors import LedgerError
 from ledger.judge import IntVector
 from ledger.note import Ed25519Signer
+from server.cosigner import check_addresses
 from server.errors import ServerError
 from zk.errors import ZkError
 from zk.hashing import expand
@@ -51,6 +52,8 @@ class Options:
         Makes everything repeatable, keys included: for experiments only.
     proof : str or None
         ``training`` or ``none``: what each update must prove.
+    witnesses : tuple of str
+        Where the agreement's witnesses are reached.
     """
 
     agreement: Path | None = None
@@ -63,6 +66,7 @@ class Options:
     partition: str = "iid"
     seed: int | None = None
     proof: str | None = None
+    witnesses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Plan:
     seed: int
     model: IntVector
     notes: tuple[str, ...]
+    witnesses: tuple[str, ...] = ()
 
     def opening(self, signer: Ed25519Signer) -> AgreementEntry:
         """Return entry 0 for a log with this key."""
@@ -154,7 +159,8 @@ def _prepare(options: Options) -> Plan:
         raise ServerError("the agreement names its first model by digest: give the model itself with --model FILE.keras")
     else:
         model = flatten(initial_weights(rule, bytes.fromhex(agreement.model.seed)))
-    plan = Plan(agreement, data, samples, options.partition, seed, model, (*data.notes, *notes))
+    check_addresses(agreement.witnesses.quorum, options.witnesses)
+    plan = Plan(agreement, data, samples, options.partition, seed, model, (*data.notes, *notes), options.witnesses)
     encode_entry(plan.opening(plan.signer(plan.log_seed())))  # an agreement too long for an entry is refused before anything starts
     return plan
 

@@ -15,6 +15,7 @@ from ledger.proof import MAX_PROOF_SIZE, TlogProof
 from ledger.quorum import Policy
 from ledger.tiles import MAX_ENTRY_SIZE
 from server.errors import ExitCode, ServerError
+from server.files import read_file
 
 
 def verify_proof(
@@ -42,24 +43,6 @@ def verify_proof(
     for name, seconds in times.items():
         typer.echo(f"cosigned by {name} at {_date(seconds)}", err=True)
     typer.echo(_shown(data))
-
-
-def read_file(path: Path, limit: int) -> bytes:
-    """Return the bytes of a file, at most ``limit``.
-
-    Raises
-    ------
-    ServerError
-        It cannot be read, or is larger.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise ServerError(f"cannot read {path}: {error.strerror}") from error
-    if len(data) > limit:
-        raise ServerError(f"{path} is larger than {limit} bytes")
-    return data
 
 
 def _date(seconds: int) -> str:
