@@ -9,9 +9,11 @@ from dataclasses import dataclass, fields
 from typing import Self, get_args, get_origin
 
 from ledger import merkle
-from ledger.checkpoint import Checkpoint, open_checkpoint
+from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.errors import FormatError, LedgerError, VerificationError
-from ledger.note import Ed25519Verifier
+from ledger.fork import ForkError, find_fork
+from ledger.note import parse as parse_note
+from ledger.quorum import Policy
 
 Value = int | float | str | bytes | bool | list[int] | list[float] | list[str] | list[bytes] | list[bool]  # as in Flower
 RECORD = "lunaria"  # the key of the ConfigRecord in a message
@@ -67,26 +69,31 @@ class LedgerView(Fields):
     entry_index: int
     inclusion: list[bytes]
 
-    def follow(self, verifier: Ed25519Verifier, last: Checkpoint | None) -> Checkpoint:
-        """Check that this view is signed by the log, holds its entry, and extends ``last``.
+    def follow(self, policy: Policy, seen: bytes | None) -> Checkpoint:
+        """Check that this view is signed by the log and its witnesses, holds its entry, and extends the checkpoint ``seen`` last.
 
         Raises
         ------
         VerificationError
-            It is not, does not, or shows another history.
+            It is not, does not, or shows another history; then a :class:`ledger.fork.ForkError`, with the proof if there is one.
         """
-        new = open_checkpoint(self.checkpoint, verifier, verifier.key.name)
-        if last is not None:
+        new = policy.open(self.checkpoint)
+        if seen is not None:
+            last = parse_checkpoint(parse_note(seen).text)
             if self.old_size != last.size:
                 raise VerificationError(f"the server proves consistency from size {self.old_size}, but size {last.size} was seen last")
             if new.size < last.size:
-                raise VerificationError(f"the ledger shrank from {last.size} to {new.size} entries: keep both checkpoints as evidence")
+                raise self._fork(policy, seen, f"the ledger shrank from {last.size} to {new.size} entries")
             try:
                 merkle.verify_consistency(last.size, new.size, last.root, new.root, self.consistency)
             except LedgerError as error:
-                raise VerificationError(f"the ledger shows another history than before ({error}): keep both checkpoints") from error
+                raise self._fork(policy, seen, f"the ledger shows another history than before ({error})") from error
         merkle.verify_inclusion(merkle.leaf_hash(self.entry), self.entry_index, new.size, self.inclusion, new.root)
         return new
+
+    def _fork(self, policy: Policy, seen: bytes, reason: str) -> ForkError:
+        proof = find_fork(policy.log.key, seen, self.checkpoint, self.consistency)
+        return ForkError(f"{reason}: {'its signatures prove it' if proof else 'keep both checkpoints'}", proof)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ledger.canonical import dump_vector
-from ledger.checkpoint import Checkpoint, open_checkpoint
+from ledger.checkpoint import Checkpoint
 from ledger.entries import (
     TENSOR,
     AgreementEntry,
@@ -16,7 +16,7 @@ from ledger.entries import (
 from ledger.judge import IntVector
 from ledger.log import Log
 from ledger.messages import LedgerView
-from ledger.note import Ed25519Verifier, VerifierKey
+from ledger.quorum import Policy
 from ledger.state import RunState
 from strategies.errors import StrategyError
 
@@ -65,8 +65,7 @@ class Recorder:
 
     def checkpoint(self) -> Checkpoint:
         """Return the current checkpoint."""
-        verifier = Ed25519Verifier(VerifierKey.parse(self.state.opening.log_key))
-        return open_checkpoint(self.log.checkpoint_note(), verifier, self.state.opening.origin)
+        return Policy.of(self.state.opening).open(self.log.checkpoint_note())
 
     def view(self, node: int, index: int | None = None) -> LedgerView:
         """Return the ledger as ``node`` is to see it next, with the entry at ``index`` (default: the one with the current model)."""
