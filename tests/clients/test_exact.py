@@ -173,7 +173,7 @@ def test_an_exact_step_is_a_step_down_the_gradient(loss: Loss, layers: tuple[int
         assert np.linalg.norm(exact - expected) < 0.01 * np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize(("rate", "momentum", "weight_decay"), [(0.25, 0.0, 0.0), (0.03125, 0.9, 0.0), (0.03125, 0.9, 0.05)])
+@pytest.mark.parametrize(("rate", "momentum", "weight_decay"), [(0.25, 0.0, 0.0), (0.03125, 0.9, 0.0), (0.03125, 0.9, 0.2)])
 def test_an_epoch_of_digits_ends_where_keras_ends(rate: float, momentum: float, weight_decay: float) -> None:
     pixels, classes = load_digits(return_X_y=True)
     x, y = (pixels * 15).astype(np.int64), np.eye(10, dtype=np.int64)[classes]
@@ -199,7 +199,7 @@ def test_an_epoch_of_digits_ends_where_keras_ends(rate: float, momentum: float, 
     held_out = x[rule.samples :], y[rule.samples :]
     correct, total = sgd.accuracy_counts(rule, sgd.forward(rule, trained, held_out[0]), held_out[1])
     keras_accuracy = model.evaluate(held_out[0] / 256.0, held_out[1], verbose=0)[1]
-    assert correct / total > 0.75
+    assert correct / total > 0.7
     assert abs(correct / total - keras_accuracy) < 0.01
 
 
