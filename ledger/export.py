@@ -21,7 +21,7 @@ from ledger.canonical import dump_json
 from ledger.checkpoint import parse_checkpoint
 from ledger.entries import AgreementEntry, EnrolmentEntry, Entry, Reference, RoundEntry, decode_contribution, decode_entry
 from ledger.errors import FormatError, StorageError
-from ledger.evidence import EvidenceStore
+from ledger.evidence import Evidence
 from ledger.note import parse as parse_note
 from ledger.storage import ledger_of
 from ledger.tiles import bundles_of, encode_bundle, encode_tile, entries_path, tile_path, tiles_of
@@ -123,7 +123,7 @@ def parts(contribution: bytes, *, updates: bool = True) -> list[Reference]:
     return [reference for reference in (statement.commitment, *opened) if reference is not None]
 
 
-def _evidence(entries: Iterable[bytes], evidence: EvidenceStore, updates: bool) -> Iterator[tuple[str, int]]:
+def _evidence(entries: Iterable[bytes], evidence: Evidence, updates: bool) -> Iterator[tuple[str, int]]:
     """Yield digest and size of all evidence that an export holds."""
     for data in entries:
         entry = decode_entry(data)

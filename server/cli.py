@@ -51,16 +51,22 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="A new folder for the run. [default: runs/DATE-TIME]")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes everything repeatable, keys included: for experiments only.")] = None,
     proof: Annotated[str | None, typer.Option(help="training, or none: what each update must prove. [default: training]")] = None,
+    database: Annotated[
+        str | None, typer.Option(help="Keep the ledger in PostgreSQL: postgresql://... [default: a file in the folder]")
+    ] = None,
+    evidence: Annotated[str | None, typer.Option(help="Keep evidence elsewhere: s3://bucket/folder. [default: in the folder]")] = None,
     verify_backend: Backend = "py_ecc",
 ) -> None:
     """Run a federation on this machine with Ray: the main job, with an audit at its end."""
+    from ledger.storage import Storage
+
     _check_backend(verify_backend)
     with _installed("federation"):
         from server.planning import Options
         from server.session import run_session
     options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed, proof)
     folder = out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
-    raise typer.Exit(run_session(options, folder, verify_backend))
+    raise typer.Exit(run_session(options, folder, Storage.parse(database=database, evidence=evidence), verify_backend))
 
 
 @app.command()
