@@ -17,7 +17,7 @@ from ledger.checkpoint import open_checkpoint, parse_checkpoint
 from ledger.entries import AgreementEntry, decode_entry
 from ledger.errors import StorageError
 from ledger.evidence import Evidence, EvidenceStore, sync_folder, write_durably
-from ledger.export import contributions, parts, references
+from ledger.export import parts, references, statements
 from ledger.fsck import Progress
 from ledger.storage import Storage, ledger_of
 from ledger.store import Store
@@ -146,8 +146,8 @@ def _copy(source: Store, copy: Store, evidence: Evidence, target: Evidence, prog
 def _copy_evidence(data: bytes, evidence: Evidence, target: Evidence, kept: set[str]) -> None:
     entry = decode_entry(data)
     wanted = list(references(entry))
-    for contribution in contributions(entry):
-        wanted += parts(evidence.get(contribution.digest, contribution.size))
+    for statement in statements(entry):
+        wanted += parts(evidence.get(statement.digest, statement.size))
     for reference in wanted:
         if reference.digest not in kept:
             target.put(evidence.get(reference.digest, reference.size))

@@ -19,7 +19,17 @@ from ledger.agreement import Section
 from ledger.archive import FORMAT, INDEX, ArchiveWriter
 from ledger.canonical import dump_json
 from ledger.checkpoint import parse_checkpoint
-from ledger.entries import AgreementEntry, EnrolmentEntry, Entry, Reference, RoundEntry, decode_contribution, decode_entry
+from ledger.entries import (
+    AgreementEntry,
+    CommitmentsEntry,
+    EnrolmentEntry,
+    Entry,
+    ProofStatement,
+    Reference,
+    RoundEntry,
+    decode_entry,
+    decode_statement,
+)
 from ledger.errors import FormatError, StorageError
 from ledger.evidence import Evidence
 from ledger.note import parse as parse_note
@@ -91,36 +101,41 @@ def references(entry: Entry) -> Iterator[Reference]:
         yield entry.model
     elif isinstance(entry, EnrolmentEntry):
         yield entry.enrolment.statement.rows
-        yield entry.enrolment.statement.opening_proof
+        yield entry.enrolment.statement.proof
+    elif isinstance(entry, CommitmentsEntry):
+        yield from (item.contribution for item in entry.contributions)
     elif isinstance(entry, RoundEntry):
         yield entry.model_after
         if entry.aggregate is not None:
             yield entry.aggregate.sum
             yield entry.aggregate.blinds
         for verdict in entry.verdicts:
-            if verdict.contribution is not None:
-                yield verdict.contribution
+            yield from (reference for reference in (verdict.contribution, verdict.proof) if reference is not None)
 
 
-def contributions(entry: Entry) -> Iterator[Reference]:
-    """Yield those of its :func:`references` that are contributions whose parts are kept."""
+def statements(entry: Entry) -> Iterator[Reference]:
+    """Yield those of its :func:`references` that are signed statements whose parts are kept."""
     if isinstance(entry, RoundEntry):
         for verdict in entry.verdicts:
             if verdict.contribution is not None and verdict.reason in KEPT:
                 yield verdict.contribution
+            if verdict.proof is not None:
+                yield verdict.proof
 
 
-def parts(contribution: bytes, *, updates: bool = True) -> list[Reference]:
-    """Return what a contribution refers to; without ``updates`` its commitment only.
+def parts(statement: bytes, *, updates: bool = True) -> list[Reference]:
+    """Return what a contribution, or a proof that was asked for later, refers to; without ``updates`` a contribution's commitment only.
 
     Raises
     ------
     FormatError
         It is malformed.
     """
-    statement = decode_contribution(contribution).statement
-    opened = [statement.update, statement.blinds, statement.proof] if updates else []
-    return [reference for reference in (statement.commitment, *opened) if reference is not None]
+    said = decode_statement(statement).statement
+    if isinstance(said, ProofStatement):
+        return [said.proof] if updates else []
+    opened = [said.update, said.blinds, said.proof] if updates else []
+    return [reference for reference in (said.commitment, *opened) if reference is not None]
 
 
 def _evidence(entries: Iterable[bytes], evidence: Evidence, updates: bool) -> Iterator[tuple[str, int]]:
@@ -128,7 +143,7 @@ def _evidence(entries: Iterable[bytes], evidence: Evidence, updates: bool) -> It
     for data in entries:
         entry = decode_entry(data)
         found = list(references(entry))
-        for contribution in contributions(entry):
-            found += parts(evidence.get(contribution.digest, contribution.size), updates=updates)
+        for statement in statements(entry):
+            found += parts(evidence.get(statement.digest, statement.size), updates=updates)
         for reference in found:
             yield reference.digest, reference.size

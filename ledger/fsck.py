@@ -13,7 +13,7 @@ from ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
 from ledger.entries import AgreementEntry, Reference, decode_entry
 from ledger.errors import FormatError, LedgerError, StorageError
 from ledger.evidence import Evidence, read_capped
-from ledger.export import contributions, parts, references
+from ledger.export import parts, references, statements
 from ledger.storage import ledger_of
 from ledger.store import Store
 from ledger.tiles import WIDTH
@@ -203,8 +203,8 @@ class _Check:
             return
         for reference in references(entry):
             self._piece(index, reference)
-        for contribution in contributions(entry):
-            signed = self._piece(index, contribution)
+        for statement in statements(entry):
+            signed = self._piece(index, statement)
             if signed is not None:
                 for reference in parts(signed):
                     self._piece(index, reference)

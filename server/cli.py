@@ -51,6 +51,9 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="A new folder for the run. [default: runs/DATE-TIME]")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes everything repeatable, keys included: for experiments only.")] = None,
     proof: Annotated[str | None, typer.Option(help="training, or none: what each update must prove. [default: training]")] = None,
+    proof_rate: Annotated[
+        float | None, typer.Option(help="The share of the updates that must be proved, chosen afterwards. [default: 1]")
+    ] = None,
     database: Annotated[
         str | None, typer.Option(help="Keep the ledger in PostgreSQL: postgresql://... [default: a file in the folder]")
     ] = None,
@@ -64,7 +67,7 @@ def simulate(
     with _installed("federation"):
         from server.planning import Options
         from server.session import run_session
-    options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed, proof)
+    options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed, proof, proof_rate)
     folder = out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
     raise typer.Exit(run_session(options, folder, Storage.parse(database=database, evidence=evidence), verify_backend))
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from tests.zk.plain_verifier import plainly_accepts
-from tests.zk.training_cases import WIDTH, Case, accepts, key, source
+from tests.zk.training_cases import WIDTH, Case, accepts, key, plainly_accepts, source
 from zk import argument, closing, sgd
 from zk.argument import Given
 from zk.group import PyEcc
@@ -123,5 +122,5 @@ def put(case: Case, witness: Witness, found: dict[str, IntArray]) -> None:
 
 def refused(statement: TrainingStatement, proof: bytes) -> bool:
     """All verifiers give the same verdict, no: the product's with either group, and the plain one."""
-    verdicts = [accepts(statement, proof), accepts(statement, proof, key(PyEcc)), plainly_accepts(key(PyEcc), statement, proof)]
+    verdicts = [accepts(statement, proof), accepts(statement, proof, key(PyEcc)), plainly_accepts(statement, proof)]
     return not any(verdicts)

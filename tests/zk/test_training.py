@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.zk.plain_verifier import plainly_accepts
-from tests.zk.training_cases import WIDTH, Case, accepts, case_of, key, rule_of, source
+from tests.zk.training_cases import WIDTH, Case, accepts, case_of, key, plainly_accepts, rule_of, source
 from zk.equations import false_ones, hold
 from zk.errors import CommitmentError, EncodingError, RangeError, RuleError
 from zk.field import ORDER
@@ -48,15 +47,15 @@ def test_training_is_proved(layers: tuple[int, ...], batch: int, steps: int, los
 @pytest.mark.parametrize("layers", [(5, 2), (9, 4, 6, 3)])
 def test_the_plain_verifier_agrees(layers: tuple[int, ...]) -> None:
     case = case_of(rule_of(layers, Loss.SOFTMAX, 3, 1))
-    narrow = key(Arkworks, 64), key(PyEcc, 64)
-    proof = prove(narrow[0], case.statement, case.samples, source())
-    assert plainly_accepts(narrow[1], case.statement, proof)
+    narrow = key(Arkworks, 64)
+    proof = prove(narrow, case.statement, case.samples, source())
+    assert plainly_accepts(case.statement, proof, 64)
     first = 19 + 48 * 3  # the fourth commitment
     for position in (0, first, first + 30, len(proof) // 2, len(proof) - 1):
         changed = bytearray(proof)
         changed[position] ^= 1
-        assert not plainly_accepts(narrow[1], case.statement, bytes(changed))
-        assert not accepts(case.statement, bytes(changed), narrow[0])
+        assert not plainly_accepts(case.statement, bytes(changed), 64)
+        assert not accepts(case.statement, bytes(changed), narrow)
 
 
 def test_one_output_of_binary_cross_entropy() -> None:
