@@ -31,7 +31,7 @@ from ledger.entries import (
     decode_statement,
 )
 from ledger.errors import FormatError, StorageError
-from ledger.evidence import EvidenceStore
+from ledger.evidence import Evidence
 from ledger.log import published_checkpoint
 from ledger.note import parse as parse_note
 from ledger.storage import ledger_of
@@ -139,7 +139,7 @@ def parts(statement: bytes, *, updates: bool = True) -> list[Reference]:
     return [reference for reference in (said.commitment, *opened) if reference is not None]
 
 
-def _evidence(entries: Iterable[bytes], evidence: EvidenceStore, updates: bool) -> Iterator[tuple[str, int]]:
+def _evidence(entries: Iterable[bytes], evidence: Evidence, updates: bool) -> Iterator[tuple[str, int]]:
     """Yield digest and size of all evidence that an export holds."""
     for data in entries:
         entry = decode_entry(data)

@@ -34,7 +34,7 @@ from typing import Self
 from ledger import merkle
 from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.errors import LedgerError, StorageError
-from ledger.evidence import EvidenceStore, read_capped, sync_folder, write_durably
+from ledger.evidence import Evidence, read_capped, sync_folder, write_durably
 from ledger.note import MAX_NOTE_SIZE, Signer
 from ledger.storage import Storage
 from ledger.store import Store
@@ -54,7 +54,7 @@ class Log:
         The evidence that entries refer to.
     """
 
-    def __init__(self, folder: Path, store: Store, evidence: EvidenceStore, signer: Signer, cosign: Cosign | None = None) -> None:
+    def __init__(self, folder: Path, store: Store, evidence: Evidence, signer: Signer, cosign: Cosign | None = None) -> None:
         self.evidence = evidence
         self._file = folder / "checkpoint"
         self._store = store

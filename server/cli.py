@@ -59,9 +59,15 @@ def simulate(
         float | None, typer.Option(help="The share of the updates that must be proved, chosen afterwards. [default: 1]")
     ] = None,
     witness: Annotated[list[str] | None, typer.Option(help="Where a witness of the agreement is reached; once for each.")] = None,
+    database: Annotated[
+        str | None, typer.Option(help="Keep the ledger in PostgreSQL: postgresql://... [default: a file in the folder]")
+    ] = None,
+    evidence: Annotated[str | None, typer.Option(help="Keep evidence elsewhere: s3://bucket/folder. [default: in the folder]")] = None,
     verify_backend: Backend = "py_ecc",
 ) -> None:
     """Run a federation on this machine with Ray: the main job, with an audit at its end."""
+    from ledger.storage import Storage
+
     _check_backend(verify_backend)
     with _installed("federation"):
         from server.planning import Options
@@ -69,7 +75,7 @@ def simulate(
     wanted = tuple(witness or ())
     options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed, proof, proof_rate, wanted)
     folder = out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
-    raise typer.Exit(run_session(options, folder, verify_backend))
+    raise typer.Exit(run_session(options, folder, Storage.parse(database=database, evidence=evidence), verify_backend))
 
 
 @app.command()
