@@ -28,15 +28,16 @@ from ledger.entries import (
 from ledger.errors import FormatError, VerificationError
 from ledger.state import RunState
 from ledger.verdicts import Reason
+from zk.batch import Check
 from zk.combine import as_rows, combine_rows
 from zk.equations import Equation, random_weights
-from zk.errors import EncodingError, ZkError
+from zk.errors import EncodingError
 from zk.field import ORDER, decode_scalars
 from zk.group import POINT_BYTES, Point
 from zk.pedersen import CommitmentKey
 from zk.rule import Rule
 from zk.sgd import unflatten
-from zk.training.proof import verify as verify_training
+from zk.training.proof import TrainingProof
 from zk.training.statement import TrainingStatement
 
 IntVector = npt.NDArray[np.int64]
@@ -154,8 +155,8 @@ def open_parts(expected: Expected, key: CommitmentKey, statement: ContributionSt
 
 def equations(
     expected: Expected, key: CommitmentKey, member: EnrolmentStatement, rows: bytes, opened: Opened, proof: bytes
-) -> Reason | list[tuple[Reason, Equation]]:
-    """Return the equations that remain, each with the verdict when it is the first that is false; or why there is nothing to check.
+) -> Reason | list[tuple[Reason, Check]]:
+    """Return the checks that remain, each with the verdict when it is the first that fails; or why there is nothing to check.
 
     Parameters
     ----------
@@ -168,15 +169,11 @@ def equations(
     proof : bytes
         The proof of training; empty for none.
     """
-    checks = [(Reason.COMMITMENT_MISMATCH, opening_equation(key, opened))]
+    checks: list[tuple[Reason, Check]] = [(Reason.COMMITMENT_MISMATCH, opening_equation(key, opened))]
     if expected.proof:
         if not proof:
             return Reason.NO_PROOF
-        statement = training_statement(expected, member, rows, opened.update)
-        try:
-            checks.append((Reason.BAD_PROOF, verify_training(key, statement, proof)))
-        except ZkError:
-            return Reason.BAD_PROOF
+        checks.append((Reason.BAD_PROOF, TrainingProof(training_statement(expected, member, rows, opened.update), proof)))
     elif proof:
         return Reason.BAD_PROOF
     return checks
