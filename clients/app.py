@@ -1,4 +1,4 @@
-"""Flower's ClientApp: enrol, reveal, train, evaluate. What a client does is in :mod:`clients.member`; here messages come and go."""
+"""Flower's ClientApp: enrol, reveal, train, prove, evaluate. What a client does is in :mod:`clients.member`; here messages come and go."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from clients.forks import keep_forks
 from clients.member import IntArray, Member
 from clients.settings import member_from
 from clients.state import remember
-from ledger.messages import RECORD, LedgerView, RevealRequest, TrainRequest
+from ledger.messages import RECORD, LedgerView, ProveRequest, RevealRequest, TrainRequest
 from zk.rule import Loss
 from zk.sgd import accuracy_counts, squared_error
 
@@ -30,28 +30,37 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
     app = ClientApp()
 
     @app.query("enrol")
-    @keep_forks()
     def enrol(message: Message, context: Context) -> Message:
         member = member_of(context)
-        reply = member.enrol(_view(message))
+        with keep_forks():
+            reply = member.enrol(_view(message))
         remember(member, context)
         return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields())}))
 
     @app.query("reveal")
-    @keep_forks()
     def reveal(message: Message, context: Context) -> Message:
         member = member_of(context)
-        reply = member.reveal(RevealRequest.from_fields(_record(message)), _view(message))
+        with keep_forks():
+            reply = member.reveal(RevealRequest.from_fields(_record(message)), _view(message))
         remember(member, context)
         return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields())}))
 
+    @app.query("prove")
+    def prove(message: Message, context: Context) -> Message:
+        member = member_of(context)
+        trainer = ExactTrainer(member.rule())
+        with keep_forks():
+            reply = member.prove(ProveRequest.from_fields(_record(message)), _view(message), _weights(message), trainer)
+        seconds = MetricRecord({**member.seconds})
+        return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields()), "metrics": seconds}))
+
     @app.train()
-    @keep_forks()
     def train(message: Message, context: Context) -> Message:
         member = member_of(context)
         trainer = ExactTrainer(member.rule())
         request = TrainRequest.from_fields(_record(message))
-        update, samples, reply = member.contribute(request, _view(message), _weights(message), trainer)
+        with keep_forks():
+            update, samples, reply = member.contribute(request, _view(message), _weights(message), trainer)
         remember(member, context)
         content: dict[str, ArrayRecord | MetricRecord | ConfigRecord] = {
             "arrays": ArrayRecord({f"layer-{i}": Array(change) for i, change in enumerate(update)}),

@@ -240,12 +240,5 @@ class Monitor:
 
 def _grown(size: int, leaves: list[bytes], read: merkle.NodeReader) -> merkle.NodeReader:
     """Return a reader of the tree over ``size`` entries and those with the hashes ``leaves`` after them."""
-    fresh: dict[tuple[int, int], bytes] = {}
-
-    def node(level: int, index: int) -> bytes:
-        return fresh.get((level, index)) or read(level, index)
-
-    for place, leaf in enumerate(leaves, start=size):
-        for level, index, value in merkle.new_nodes(place, leaf, node):
-            fresh[level, index] = value
-    return node
+    fresh = {(level, index): value for level, index, value in merkle.new_nodes(size, leaves, read)}
+    return lambda level, index: fresh.get((level, index)) or read(level, index)

@@ -23,6 +23,7 @@ from server.monitor_command import monitor
 from server.proof_command import verify_proof
 from server.publish_command import publish
 from server.serve_command import serve_ledger
+from server.storage_commands import storage_app
 from server.witness_command import witness as witness_command
 from zk.errors import ZkError
 
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 log_app = typer.Typer(help="Look into a run's ledger.", no_args_is_help=True)
 app.add_typer(log_app, name="log")
+app.add_typer(storage_app)
 
 Backend = Annotated[str, typer.Option("--verify-backend", help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")]
 
@@ -55,17 +57,27 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="A new folder for the run. [default: runs/DATE-TIME]")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes everything repeatable, keys included: for experiments only.")] = None,
     proof: Annotated[str | None, typer.Option(help="training, or none: what each update must prove. [default: training]")] = None,
+    proof_rate: Annotated[
+        float | None, typer.Option(help="The share of the updates that must be proved, chosen afterwards. [default: 1]")
+    ] = None,
     witness: Annotated[list[str] | None, typer.Option(help="Where a witness of the agreement is reached; once for each.")] = None,
+    database: Annotated[
+        str | None, typer.Option(help="Keep the ledger in PostgreSQL: postgresql://... [default: a file in the folder]")
+    ] = None,
+    evidence: Annotated[str | None, typer.Option(help="Keep evidence elsewhere: s3://bucket/folder. [default: in the folder]")] = None,
     verify_backend: Backend = "py_ecc",
 ) -> None:
     """Run a federation on this machine with Ray: the main job, with an audit at its end."""
+    from ledger.storage import Storage
+
     _check_backend(verify_backend)
     with _installed("federation"):
         from server.planning import Options
         from server.session import run_session
-    options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed, proof, tuple(witness or ()))
+    wanted = tuple(witness or ())
+    options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed, proof, proof_rate, wanted)
     folder = out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
-    raise typer.Exit(run_session(options, folder, verify_backend))
+    raise typer.Exit(run_session(options, folder, Storage.parse(database=database, evidence=evidence), verify_backend))
 
 
 @app.command()
@@ -107,7 +119,7 @@ def export(
     """Write one file with everything an auditor needs."""
     from ledger.export import write_export
 
-    count = write_export(_run_folder(run), output, updates=updates)
+    count = write_export(run, output, updates=updates)
     typer.echo(f"{output}: {count} entries, {output.stat().st_size:,} bytes")
 
 
@@ -192,16 +204,10 @@ def _installed(extra: str) -> Iterator[None]:
 
 @contextmanager
 def _store(run: Path) -> "Iterator[Store]":
-    from ledger.store import Store
+    from ledger.storage import ledger_of
 
-    with Store.open(_run_folder(run) / "ledger.db", create=False) as store:
+    with ledger_of(run)[0] as store:
         yield store
-
-
-def _run_folder(run: Path) -> Path:
-    if not (run / "ledger.db").is_file():
-        raise ServerError(f"{run} is not the folder of a run: it holds no ledger.db")
-    return run
 
 
 def _check_backend(name: str) -> None:

@@ -9,7 +9,7 @@ from ledger.entries import AgreementEntry, decode_entry
 from ledger.log import Log
 from ledger.note import Ed25519Signer
 from ledger.quorum import Policy
-from ledger.store import Store
+from ledger.storage import ledger_of
 from server.errors import ServerError
 from server.files import read_file
 from server.http import installed
@@ -22,9 +22,8 @@ def publish(
     """Publish the last checkpoint of a run once a quorum of witnesses has cosigned it; waits for them until Ctrl-C."""
     with installed():
         from server.cosigner import Cosigner
-    if not (run / "ledger.db").is_file():
-        raise ServerError(f"{run} is not the folder of a run: it holds no ledger.db")
-    with Store.open(run / "ledger.db", create=False) as store:
+    store, _ = ledger_of(run)
+    with store:
         opening = decode_entry(store.entry(0))
     if not isinstance(opening, AgreementEntry):
         raise ServerError(f"the ledger in {run} does not begin with an agreement")

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ledger.store import Store
-from server.errors import ServerError
+from ledger.storage import ledger_of
 from server.http import installed, serve
 
 
@@ -16,11 +15,10 @@ def serve_ledger(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
 ) -> None:
     """Serve the ledger of a run over HTTP (C2SP tlog-tiles), as far as it is published; no evidence, no updates."""
-    if not (run / "ledger.db").is_file():
-        raise ServerError(f"{run} is not the folder of a run: it holds no ledger.db")
     with installed():
         from starlette.applications import Starlette
 
         from server.read_app import Files, read_routes
-    with Store.open(run / "ledger.db", create=False) as store:
+    store, _ = ledger_of(run)
+    with store:
         serve(Starlette(routes=list(read_routes(Files(run, store)))), host, port)

@@ -11,7 +11,7 @@ Input: forms over committed values that must all vanish, and rows ``U``, ``V``, 
 4. Accept when ``⟨z', R⟩ - ⟨t', Λ⟩ = e·κ' + σ``, the four answers open ``e·C + Com(d)`` for the combined row, ``t``, ``U`` and ``V``, and
    ``Com(u'∘v') = e²·Com(UV) + e·T₁ + T₀``.
 
-Zero knowledge: the answers are uniform and determine what was sent in step 2. Soundness error: ``(number of forms + 2·variables + 3) / r``
+Zero knowledge: the answers are uniform and determine what was sent in step 2. Soundness error: ``(number of forms + 2·variables + 1) / r``
 and what breaking Pedersen's binding costs. Sources: Hyrax, section 6; Longfellow, ePrint 2024/2010; Schnorr's protocol for vectors and
 its product form (Cramer and Damgård, CRYPTO 1998).
 """
@@ -115,16 +115,15 @@ def reduce_equations(channel: Channel, layout: Layout, matrix: Matrix | None) ->
     claims = layout.row_claims(channel.atoms, dict(total.terms))
     prover = _row_tables(layout, matrix, claims) if matrix else None
     r, value = sumcheck(channel, "rows", Form(-total.constant % ORDER), layout.variables, DEGREE, prover)
-    R = [0] * layout.width
-    for columns, group in _by_columns(claims).items():
-        weight = sum(factor * layout.weight(claim.block, claim.point, r) for factor, claim in group) % ORDER
-        for j, column in enumerate(columns):
-            R[j] += weight * column
+    R = vectors.constant(0, layout.width)
+    for columns, group in _by_columns(claims):
+        weight = sum(factor * layout.weight(claim.block, claim.point, r) for factor, claim in group)
+        R[: len(columns)] = vectors.add(R[: len(columns)], vectors.scale(columns, weight))
     Lambda = [0] * tail_length(layout)
     for number, coefficient in value.terms.items():
         Lambda[_tail_position(channel.atoms[number])] += coefficient
-    table = eq_table(r)
-    return Reduced([table[row] for row in layout.rows], [x % ORDER for x in R], [x % ORDER for x in Lambda], value.constant)
+    weights = vectors.to_ints(vectors.eq_table(r)[layout.rows])
+    return Reduced(weights, vectors.to_ints(R), [x % ORDER for x in Lambda], value.constant)
 
 
 def prove(
@@ -259,7 +258,7 @@ def _check_values(channel: Channel, matrix: Matrix, difference: int) -> None:
 def _row_tables(layout: Layout, matrix: Matrix, claims: Sequence[tuple[int, Claim]]) -> ProductSum:
     """Return the tables of ``Σ_i Σ_c a_c·eq(point_c, i)·⟨row_i, columns_c⟩`` over all rows, of whatever block."""
     tables: list[Vector] = []
-    for columns, group in _by_columns(claims).items():
+    for columns, group in _by_columns(claims):
         weights = vectors.constant(0, 1 << layout.variables)
         for factor, claim in group:
             first, last = layout.offset(claim.block), layout.offset(claim.block) + layout.blocks[claim.block].height
@@ -268,12 +267,12 @@ def _row_tables(layout: Layout, matrix: Matrix, claims: Sequence[tuple[int, Clai
     return ProductSum(tables, [(None, i, i + 1) for i in range(0, len(tables), 2)])
 
 
-def _by_columns(claims: Sequence[tuple[int, Claim]]) -> dict[tuple[int, ...], list[tuple[int, Claim]]]:
+def _by_columns(claims: Sequence[tuple[int, Claim]]) -> list[tuple[Vector, list[tuple[int, Claim]]]]:
     """Group claims that weigh the columns alike: the sum of their row weights takes one inner product a row."""
-    groups: dict[tuple[int, ...], list[tuple[int, Claim]]] = {}
+    groups: dict[bytes, list[tuple[int, Claim]]] = {}
     for factor, claim in claims:
-        groups.setdefault(claim.columns, []).append((factor, claim))
-    return groups
+        groups.setdefault(claim.columns.tobytes(), []).append((factor, claim))
+    return [(group[0][1].columns, group) for group in groups.values()]
 
 
 def _tail_position(atom: Spot | Claim) -> int:

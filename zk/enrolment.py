@@ -29,7 +29,7 @@ transcripts with two values of ``ρ_1``, two of ``ρ_2`` below each, and so on: 
 by induction, because ``(1-a, a)`` and ``(1-b, b)`` are for ``a ≠ b``. So 2^(v+1) transcripts, a small multiple of the number of
 rows, open every ``C_i``: the closing is (2, …, 2)-special-sound for the openings, its knowledge error is at most ``(v + 1) / r``,
 and Fiat-Shamir multiplies that by the number of hash queries (Attema, Fehr and Klooß, TCC 2022). A proof of knowledge of its own
-(:mod:`zk.opening`) adds nothing. What is opened is, there as here, the part of ``C_i`` in G1 (:mod:`zk.group`).
+would add nothing. What is opened is the part of ``C_i`` in G1 (:mod:`zk.group`).
 
 The building blocks and their sources: :mod:`zk.lookup`, :mod:`zk.pads`, :mod:`zk.closing`.
 """
@@ -40,7 +40,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from zk import argument
+from zk import argument, vectors
 from zk.argument import Argument, Given
 from zk.blinding import BlindingSource
 from zk.equations import Equation
@@ -161,16 +161,15 @@ class Relations:
         """Demand all of it, on either side."""
         lookup(channel, width, self.lookups, self.tables, tensors)
         t = tuple(channel.challenges("samples", variables(self.count)))
-        weights = eq_table(channel.challenges("slots", variables(width)))
-        for slot in (*range(self.constant + 1), *self.labels):
-            weights[slot] = 0
+        weights = vectors.eq_table(channel.challenges("slots", variables(width)))
+        weights[[*range(self.constant + 1), *self.labels]] = 0
         real = sum(eq_table(t)[: self.count])
-        one = [0] * self.constant + [1]
-        channel.vanish("constant one", channel.claim(Claim(ROWS, t, tuple(one))) - (real << self.rule.plan.feature_bits))
-        channel.vanish("unused slots", channel.claim(Claim(ROWS, t, tuple(weights))))
+        one = vectors.from_ints([0] * self.constant + [1])
+        channel.vanish("constant one", channel.claim(Claim(ROWS, t, one)) - (real << self.rule.plan.feature_bits))
+        channel.vanish("unused slots", channel.claim(Claim(ROWS, t, weights)))
         if self.rule.loss == Loss.SOFTMAX:
-            total = [int(slot in self.labels) for slot in range(self.labels.stop)]
-            channel.vanish("one label", channel.claim(Claim(ROWS, t, tuple(total))) - real)
+            total = vectors.from_ints([int(slot in self.labels) for slot in range(self.labels.stop)])
+            channel.vanish("one label", channel.claim(Claim(ROWS, t, total)) - real)
 
 
 def powers(slots: range) -> Iterator[Slots]:

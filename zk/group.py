@@ -22,10 +22,13 @@ from py_ecc.optimized_bls12_381 import FQ, Z1, add, double, is_inf, multiply, no
 
 from zk import buckets
 from zk.errors import EncodingError
-from zk.field import signed
+from zk.field import ORDER, signed
+from zk.roots import square_root
 
 POINT_BYTES = 48
 COFACTOR = 0xD201000000010001  # 1 - z
+_HALF_LONG = 1 << 128  # below it a negative scalar is shorter than its residue
+_X_MASK = (1 << 381) - 1
 _SHORT = 1 << 14  # one long scalar makes a multi-scalar product of short ones several times slower
 Point = Any  # opaque: only the group that made it can read it
 
@@ -64,7 +67,14 @@ class PyEcc:
         """See :class:`Group`."""
         if len(data) != POINT_BYTES:
             raise EncodingError(f"a point takes {POINT_BYTES} bytes, got {len(data)}")
-        try:
+        x = int.from_bytes(data, "big") & _X_MASK
+        if data[0] & 0xC0 == 0x80 and 0 < x < buckets.P:
+            square = (x * x * x + 4) % buckets.P
+            y = square_root(square)
+            if y * y % buckets.P == square:
+                larger = bool(data[0] & 0x20)
+                return FQ(x), FQ(y if (2 * y > buckets.P) == larger else buckets.P - y), FQ(1)
+        try:  # whatever is not plainly a point is for py_ecc to judge
             return decompress_G1(int.from_bytes(data, "big"))
         except ValueError as error:
             raise EncodingError("not the canonical encoding of a point on the curve") from error
@@ -130,18 +140,22 @@ class Arkworks:
         return bytes(point.to_compressed_bytes())
 
     def msm(self, points: Sequence[Point], scalars: Sequence[int]) -> Point:
-        """See :class:`Group`; positive and negative, short and long scalars apart, so that short ones stay short."""
+        """See :class:`Group`; negative ones apart, and short ones, so that short ones stay short."""
         _same_length(points, scalars)
         short = _short_scalars()
         kept = [(point, short[scalar]) for point, scalar in zip(points, scalars, strict=True) if 0 < scalar < _SHORT]
         total = ark.G1Point.multiexp_unchecked([point for point, _ in kept], [scalar for _, scalar in kept])
-        others = [(point, signed(scalar)) for point, scalar in zip(points, scalars, strict=True) if not 0 <= scalar < _SHORT]
-        for sign in (1, -1):
-            chosen = [(point, value * sign) for point, value in others if value * sign > 0]
-            factors = [ark.Scalar.from_le_bytes(size.to_bytes(32, "little")) for _, size in chosen]
-            part = ark.G1Point.multiexp_unchecked([point for point, _ in chosen], factors)
-            total = total + part if sign > 0 else total - part
-        return total
+        positive: tuple[list[Point], list[ark.Scalar]] = ([], [])
+        negative: tuple[list[Point], list[ark.Scalar]] = ([], [])
+        for point, scalar in zip(points, scalars, strict=True):
+            if 0 <= scalar < _SHORT:
+                continue
+            value = scalar % ORDER
+            opposite = ORDER - value
+            chosen, size = (negative, opposite) if opposite < _HALF_LONG else (positive, value)
+            chosen[0].append(point)
+            chosen[1].append(ark.Scalar.from_le_bytes(size.to_bytes(32, "little")))
+        return total + ark.G1Point.multiexp_unchecked(*positive) - ark.G1Point.multiexp_unchecked(*negative)
 
     def vanishes(self, points: Sequence[Point], scalars: Sequence[int]) -> bool:
         """See :class:`Group`."""

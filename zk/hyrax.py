@@ -20,7 +20,7 @@ import numpy as np
 from zk import vectors
 from zk.combine import combine_rows
 from zk.field import ORDER
-from zk.multilinear import corner, dot, eq, eq_table, kronecker, variables
+from zk.multilinear import corner, dot, eq, variables
 from zk.pads import Claim, Row, Spot
 from zk.vectors import IntArray, Vector
 
@@ -67,9 +67,9 @@ def tensor_claim(block: str, width: int, point: Sequence[int], last: Sequence[in
 
 
 @lru_cache(maxsize=32)
-def _columns(point: tuple[int, ...], last: tuple[int, ...]) -> tuple[int, ...]:
+def _columns(point: tuple[int, ...], last: tuple[int, ...]) -> Vector:
     """Return ``eq(point, ·)⊗last``; a protocol makes many claims at the same point in a row."""
-    return tuple(kronecker(eq_table(point), last))
+    return vectors.outer(vectors.eq_table(point), vectors.from_ints(last))
 
 
 class Layout:
@@ -113,20 +113,21 @@ class Layout:
     def row_claims(self, atoms: Sequence[Spot | Claim], terms: dict[int, int]) -> list[tuple[int, Claim]]:
         """Return ``Σ terms[a]·atom_a`` as ``Σ factor·claim``; the entries of one row become one claim about it."""
         claims = []
-        dense: dict[Row, list[int]] = {}
+        entries: dict[Row, dict[int, int]] = {}
         for number, coefficient in terms.items():
             atom = atoms[number]
             if isinstance(atom, Claim):
                 claims.append((coefficient, atom))
                 continue
-            columns = dense.setdefault(atom.row, [0] * (self.blocks[atom.row].height * self.width))
-            columns[atom.position] = (columns[atom.position] + coefficient) % ORDER
-        for row, columns in dense.items():
+            of_row = entries.setdefault(atom.row, {})
+            of_row[atom.position] = of_row.get(atom.position, 0) + coefficient
+        for row, of_row in entries.items():
             height = self.blocks[row].height
-            claims += [
-                (1, Claim(row, tuple(corner(i, variables(height))), tuple(columns[i * self.width : (i + 1) * self.width])))
-                for i in range(height)
-            ]
+            columns = vectors.constant(0, height * self.width)
+            columns[list(of_row)] = vectors.from_ints(list(of_row.values()))
+            for i in range(height):
+                point = tuple(corner(i, variables(height)))
+                claims.append((1, Claim(row, point, columns[i * self.width : (i + 1) * self.width])))
         return claims
 
 
@@ -147,17 +148,17 @@ class Matrix:
         self.integers = integers
         self.scalars = scalars
 
-    def row_values(self, columns: Sequence[int]) -> Vector:
+    def row_values(self, columns: Vector) -> Vector:
         """Return ``⟨row, columns⟩`` for every row of the matrix."""
         out = vectors.constant(0, 1 << self.layout.variables)
-        weights = vectors.from_ints(columns)
+        weights = vectors.to_ints(columns) if self.scalars else []
         for name, block in self.layout.blocks.items():
             if name in self.integers:
                 rows = self.integers[name]
                 used = min(rows.shape[1], len(columns))
-                values = vectors.contract(rows[:, :used].reshape(len(rows), used, 1), weights[:used]).reshape(-1, 4)
+                values = vectors.contract(rows[:, :used].reshape(len(rows), used, 1), columns[:used]).reshape(-1, 4)
             else:
-                values = vectors.from_ints([dot(row, columns) for row in self.scalars[name]])
+                values = vectors.from_ints([dot(row, weights) for row in self.scalars[name]])
             out[[self.layout.offset(name) + i for i in block.present]] = values
         return out
 

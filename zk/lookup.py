@@ -26,10 +26,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from zk import vectors
-from zk.combine import combine_rows
 from zk.forms import Form, combine
 from zk.hyrax import tensor_claim
-from zk.multilinear import corner, eq, eq_table, variables
+from zk.multilinear import corner, eq, variables
 from zk.pads import Channel, Claim
 from zk.sumcheck import ProductSum, sumcheck
 from zk.vectors import IntArray, Vector
@@ -69,7 +68,8 @@ class Slots:
     def at(self, channel: Channel, width: int, point: Sequence[int]) -> Form:
         """Return the column's extension at ``point``."""
         split = len(point) - variables(self.count)
-        return channel.claim(Claim(self.block, tuple(point[:split]), (0,) * self.first + tuple(eq_table(point[split:]))))
+        columns = np.concatenate([vectors.constant(0, self.first), vectors.eq_table(point[split:])])
+        return channel.claim(Claim(self.block, tuple(point[:split]), columns))
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _check_leaves(
     """Demand that the leaves at ``r`` are those of the committed columns."""
     numerators: list[tuple[int, Form | int]] = [(-1, p)]
     denominators: list[tuple[int, Form | int]] = [(-1, q)]
-    weights: dict[int, list[int]] = {}  # tables of one size are weighed alike
+    weights: dict[int, Vector] = {}  # tables of one size are weighed alike
     start = 0
     for part in parts:
         split = len(r) - variables(part.size)
@@ -182,8 +182,9 @@ def _check_leaves(
         low = r[split:]
         values: list[Form | int] = []
         if isinstance(part, Table):
-            table = weights[part.size] = weights.get(part.size) or eq_table(low)
-            values += combine_rows(table, np.stack(part.columns, axis=1))
+            if part.size not in weights:
+                weights[part.size] = vectors.eq_table(low)
+            values += vectors.to_ints(vectors.contract(np.stack(part.columns, axis=1)[np.newaxis], weights[part.size])[0])
             numerators.append((-weight, channel.claim(tensor_claim(part.multiplicities, width, low, [1]))))
         else:
             values += [column.at(channel, width, low) for column in part.columns]

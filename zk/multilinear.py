@@ -1,4 +1,4 @@
-"""Multilinear polynomials in Python integers: what a verifier evaluates.
+"""Multilinear polynomials in Python integers: what a verifier evaluates. Long tables are vectors (:mod:`zk.vectors`).
 
 A point lists its variables from the most significant bit of a table's index to the least. ``eq(x, y) = Π (x_i·y_i + (1-x_i)(1-y_i))``
 is the extension of equality; the extension of a table ``T`` is ``T(x) = Σ_b eq(x, b)·T[b]``.
@@ -6,12 +6,14 @@ Source: Thaler, "Proofs, Arguments, and Zero-Knowledge" (2022), section 3.5.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
 
 import numpy as np
-import numpy.typing as npt
 
-from zk.combine import combine_rows
+from zk import vectors
 from zk.field import ORDER
+from zk.vectors import IntArray
 
 
 def variables(size: int) -> int:
@@ -45,24 +47,25 @@ def dot(a: Sequence[int], b: Sequence[int]) -> int:
     return sum(x * y for x, y in zip(a, b, strict=False)) % ORDER
 
 
-def kronecker(a: Sequence[int], b: Sequence[int]) -> list[int]:
-    """Return the flat table ``a_i·b_j`` at ``i·len(b) + j``."""
-    return [x * y % ORDER for x in a for y in b]
-
-
-def bilinear(left: Sequence[int], matrix: npt.NDArray[np.int64], right: Sequence[int]) -> int:
-    """Return ``leftᵀ·matrix·right`` for non-negative weights below ``r``; what either side lacks has no weight."""
-    return dot(combine_rows(left[: len(matrix)], matrix[: len(left)]), right)
+def bilinear(left: Sequence[int], matrix: IntArray, right: Sequence[int]) -> int:
+    """Return ``leftᵀ·matrix·right``; what either side lacks has no weight."""
+    rows, columns = min(len(left), matrix.shape[0]), min(len(right), matrix.shape[1])
+    combined = vectors.contract(matrix[np.newaxis, :rows, :columns], vectors.from_ints(left[:rows]))[0]
+    return vectors.inner(combined, vectors.from_ints(right[:columns]))
 
 
 def lagrange(count: int, x: int) -> list[int]:
     """Return the coefficients ``c`` with ``g(x) = Σ c_i·g(i)``, ``i`` in ``0 … count-1``, for every ``g`` of smaller degree."""
     coefficients = []
-    for i in range(count):
-        numerator = denominator = 1
+    for i, coefficient in enumerate(_inverse_denominators(count)):
         for j in range(count):
             if j != i:
-                numerator = numerator * (x - j) % ORDER
-                denominator = denominator * (i - j) % ORDER
-        coefficients.append(numerator * pow(denominator, -1, ORDER) % ORDER)
+                coefficient = coefficient * (x - j) % ORDER
+        coefficients.append(coefficient)
     return coefficients
+
+
+@lru_cache(maxsize=8)
+def _inverse_denominators(count: int) -> list[int]:
+    """Return ``1 / Π_{j≠i} (i - j)`` for every ``i``."""
+    return [pow(prod(i - j for j in range(count) if j != i), -1, ORDER) for i in range(count)]

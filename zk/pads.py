@@ -23,6 +23,7 @@ from zk.errors import CommitmentError
 from zk.field import ORDER, encode_scalars
 from zk.forms import Form
 from zk.transcript import Transcript
+from zk.vectors import Vector
 
 
 class Row(StrEnum):
@@ -43,7 +44,7 @@ class Spot:
     position: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Claim:
     """A public linear function of the committed rows of one block: ``Σ_i eq(point, i)·⟨row_i, columns⟩``.
 
@@ -53,13 +54,13 @@ class Claim:
         Name of a block of ``2^len(point)`` rows (:class:`zk.hyrax.Block`).
     point : tuple of int
         Weights of the rows.
-    columns : tuple of int
+    columns : Vector
         Weights of the columns, at most the width of a row.
     """
 
     block: str
     point: tuple[int, ...]
-    columns: tuple[int, ...]
+    columns: Vector
 
 
 @dataclass(frozen=True)

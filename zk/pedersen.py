@@ -80,9 +80,23 @@ class CommitmentKey:
         EncodingError
             The length is wrong, or an encoding is not canonical or not on the curve.
         """
-        if len(data) != count * POINT_BYTES:
-            raise EncodingError(f"expected {count} points in {count * POINT_BYTES} bytes, got {len(data)} bytes")
+        _check_length(data, count)
         return [self.group.decode(data[i : i + POINT_BYTES]) for i in range(0, len(data), POINT_BYTES)]
+
+    def decode_enrolled(self, data: bytes, count: int) -> list[Point]:
+        """Do as :meth:`decode` does, and remember the points: those of a data set are read again in every round."""
+        _check_length(data, count)
+        return [_remembered(type(self.group), data[i : i + POINT_BYTES]) for i in range(0, len(data), POINT_BYTES)]
+
+
+@lru_cache(maxsize=1 << 15)  # about 30 MB
+def _remembered(group_type: type[Group], data: bytes) -> Point:
+    return group_type().decode(data)
+
+
+def _check_length(data: bytes, count: int) -> None:
+    if len(data) != count * POINT_BYTES:
+        raise EncodingError(f"expected {count} points in {count * POINT_BYTES} bytes, got {len(data)} bytes")
 
 
 @lru_cache(maxsize=8)

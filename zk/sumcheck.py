@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zk import limbs, vectors
+from zk.field import ORDER
 from zk.forms import Form, combine
 from zk.limbs import Opaque, kernel
 from zk.multilinear import lagrange
@@ -81,16 +82,22 @@ def sumcheck(channel: Channel, label: str, claim: Form, rounds: int, degree: int
     value : Form
         What ``F`` must be at ``point``: the caller checks it.
     """
-    point = []
+    point, sent = [], []
     for _ in range(rounds):
-        at_zero, *others = channel.message(label, degree, prover.evaluations(degree) if prover else None)
+        sent.append(channel.message(label, degree, prover.evaluations(degree) if prover else None))
         r = channel.challenge(label)
-        zero, one, *rest = lagrange(degree + 1, r)
-        claim = combine([(zero, at_zero), (one, claim), (-one, at_zero), *zip(rest, others, strict=True)])
         point.append(r)
         if prover:
             prover.bind(r)
-    return point, claim
+    # each round turns the claim s into zero·g(0) + one·(s - g(0)) + Σ rest·others: from the last round to the first, all of it is one sum
+    parts: list[tuple[int, Form]] = []
+    factor = 1
+    for r, (at_zero, *others) in zip(reversed(point), reversed(sent), strict=True):
+        zero, one, *rest = lagrange(degree + 1, r)
+        parts.append((factor * (zero - one), at_zero))
+        parts += [(factor * coefficient, other) for coefficient, other in zip(rest, others, strict=True)]
+        factor = factor * one % ORDER
+    return point, combine([(factor, claim), *parts])
 
 
 def _spread(work: Opaque, count: int) -> list[Opaque]:

@@ -1,14 +1,16 @@
 """Fiat-Shamir transcript over SHAKE256: every item labelled and length-prefixed.
 
-The state is one 32-byte chain value; absorbing hashes (state, label, item) injectively, a challenge is expanded from the state and
-absorbed again, so that no two histories share a state. A statement absorbs itself (``statement.absorb(transcript)``): a caller
-cannot forget a part of it.
+The state is one 32-byte chain value. Absorbing hashes (state, label, item) injectively. Drawing hashes (kind of challenge, state, label,
+how many) into the challenges and the next state, so that no two histories share a state. A statement absorbs itself
+(``statement.absorb(transcript)``): a caller cannot forget a part of it.
 
 Sources: Fiat and Shamir, CRYPTO 1986; the length-prefixing discipline of Merlin (https://merlin.cool).
 """
 
 from zk.field import ORDER
 from zk.hashing import expand
+
+_STATE_BYTES = 32
 
 
 class Transcript:
@@ -21,11 +23,11 @@ class Transcript:
     """
 
     def __init__(self, protocol: str) -> None:
-        self._state = expand("lunaria/v1/transcript", protocol.encode(), length=32)
+        self._state = expand("lunaria/v1/transcript", protocol.encode(), length=_STATE_BYTES)
 
     def absorb(self, label: str, data: bytes) -> None:
         """Bind ``data`` to everything that follows."""
-        self._state = expand("absorb", self._state, label.encode(), data, length=32)
+        self._state = expand("absorb", self._state, label.encode(), data, length=_STATE_BYTES)
 
     def absorb_int(self, label: str, value: int) -> None:
         """Bind a non-negative integer below 2^64."""
@@ -37,16 +39,18 @@ class Transcript:
 
     def challenges(self, label: str, count: int) -> list[int]:
         """Return ``count`` independent scalars for one label."""
-        stream = expand("challenge", self._state, label.encode(), length=64 * count)
-        self._state = expand("after challenge", self._state, label.encode(), length=32)
-        return [int.from_bytes(stream[i : i + 64], "big") % ORDER for i in range(0, len(stream), 64)]
+        return [value % ORDER for value in self._draw("challenge", label, count, 64)]
 
     def short_challenges(self, label: str, count: int) -> list[int]:
         """Return ``count`` independent 128-bit scalars: half the length, half the cost of a multi-scalar product."""
-        stream = expand("short challenge", self._state, label.encode(), length=16 * count)
-        self._state = expand("after challenge", self._state, label.encode(), length=32)
-        return [int.from_bytes(stream[i : i + 16], "big") for i in range(0, len(stream), 16)]
+        return self._draw("short challenge", label, count, 16)
 
     def state(self) -> bytes:
         """Return the 32-byte chain value: what a hedged generator mixes in (see :mod:`zk.blinding`)."""
         return self._state
+
+    def _draw(self, kind: str, label: str, count: int, size: int) -> list[int]:
+        """Return ``count`` integers of ``size`` bytes and bind that they were drawn."""
+        drawn = expand(kind, self._state, label.encode(), count.to_bytes(8, "big"), length=_STATE_BYTES + size * count)
+        self._state = drawn[:_STATE_BYTES]
+        return [int.from_bytes(drawn[i : i + size], "big") for i in range(_STATE_BYTES, len(drawn), size)]

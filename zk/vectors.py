@@ -1,8 +1,8 @@
 """Vectors over the scalar field: NumPy arrays of four 64-bit limbs in Montgomery form, worked on by numba kernels.
 
 A :data:`Vector` has shape ``(n, 4)``, dtype uint64, every element below ``r`` (see :mod:`zk.limbs`). A Montgomery product takes about
-30 ns, against 0.6 µs for Python integers, and the kernels release the interpreter lock. Only the prover uses them; the verifiers
-compute with Python integers, so that nothing compiled decides what is accepted.
+30 ns, against 0.6 µs for Python integers, and the kernels release the interpreter lock. Tests hold them equal to Python integers; the
+second verifier of training proofs (:mod:`zk.plain`) uses nothing compiled, and gives the same verdicts.
 
 Tables of multilinear polynomials are indexed with the first variable as the most significant bit.
 """

@@ -233,6 +233,7 @@ class TestAudit:
         opening = decode_entry(next(iter(leaves(run_folder))))
         fields = opening.agreement.to_json()  # type: ignore[union-attr]  # entry 0 is the agreement
         fields["model"].pop("initial")
+        fields["aggregation"].pop("maximum-update-norm")
         (tmp_path / "agreed.toml").write_text(tomli_w.dumps(fields))
         key = str(SIGNER.verifier.key)
         good = ("audit", export, "--key", key, "--agreement", tmp_path / "agreed.toml", "--verify-backend", "arkworks")

@@ -1,7 +1,7 @@
 """Proofs made by earlier versions, which every later version must accept.
 
-A file of ``known_answers`` is one statement with its proof, in JSON, bytes in base64. ``python -m tests.zk.frozen NAME`` writes new ones
-for each loss; existing files are never written again.
+A file of ``known_answers`` is one statement with its proof, in JSON, bytes in base64; ``known`` has an enrolment proof, in hexadecimal.
+``python -m tests.zk.frozen NAME`` writes new ones for each loss and for enrolment; existing files are never written again.
 """
 
 import json
@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from tests.zk import enrolment_cases
 from tests.zk.training_cases import WIDTH, case_of, key, rule_of, source
 from zk.rule import Loss, Plan, Rule
 from zk.training import TrainingStatement, prove
 
 FOLDER = Path(__file__).parent / "known_answers"
+ENROLMENT = Path(__file__).parent / "known"
 NAMES = ("federation", "run", "beacon", "client", "public_key", "dataset_root", "rows")
 
 
@@ -47,6 +49,9 @@ def main(name: str) -> None:
         case = case_of(rule_of((7, 5, 3), loss, 3, 2), seed=11)
         proof = prove(key(), case.statement, case.samples, source())
         write(FOLDER / f"training-{name}-{loss.value}.json", case.statement, proof, WIDTH)
+    enrolled = enrolment_cases.case_of(enrolment_cases.enrolment_rule())
+    with (ENROLMENT / f"enrolment-{name}.json").open("x") as file:
+        json.dump({"rows": enrolled.statement.rows.hex(), "proof": enrolled.prove().hex()}, file)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.zk.enrolment_cases import CONTEXT, WIDTH, Case, accepts, case_of, commit, enrolment_rule, good_rows, key
+from tests.zk.frozen import ENROLMENT
 from tests.zk.training_cases import source
 from zk import closing
 from zk.argument import layout_of
@@ -26,7 +26,7 @@ from zk.rule import Loss, Plan, Rule
 from zk.training.shape import Shape
 from zk.training.witness import sample_rows
 
-KNOWN = Path(__file__).parent / "known" / "enrolment-1.json"
+KNOWN = ENROLMENT / "enrolment-1.json"
 
 
 @pytest.fixture(scope="module")

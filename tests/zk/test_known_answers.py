@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.zk.frozen import FOLDER, read
-from tests.zk.plain_verifier import plainly_accepts
-from tests.zk.training_cases import accepts, key
+from tests.zk.training_cases import accepts, key, plainly_accepts
 from zk.group import Arkworks, Group, PyEcc
 
 FILES = sorted(FOLDER.glob("*.json"))
@@ -27,5 +26,5 @@ def test_a_frozen_proof_verifies(path: Path, group: type[Group]) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_plain_verifier_agrees(path: Path) -> None:
     statement, proof, width = read(path)
-    assert plainly_accepts(key(PyEcc, width), statement, proof)
-    assert not plainly_accepts(key(PyEcc, width), statement, proof[:-1] + bytes([proof[-1] ^ 1]))
+    assert plainly_accepts(statement, proof, width)
+    assert not plainly_accepts(statement, proof[:-1] + bytes([proof[-1] ^ 1]), width)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zk.errors import RangeError, RuleError
-from zk.rule import Bound, Loss, Plan, Rule, exp_table, loss_table, sigmoid_table, tables_digest
+from zk.rule import Bound, Loss, Plan, Rule
+from zk.tables import exp_table, loss_table, sigmoid_table, tables_digest
 
 PLAN = Plan(rate_numerator=1, rate_shift=8)
 MNIST = Rule((784, 128, 10), Loss.SOFTMAX, 32, 16, PLAN)
@@ -106,16 +108,20 @@ def test_a_plan_refuses_widths_that_no_rule_could_use(change: dict[str, int], me
             "updates of layer 2 have 29 fractional bits, those of layer 1 28",
         ),
         (
-            ((784, 10), Loss.SOFTMAX, 32, 16, replace(PLAN, rate_shift=7)),
-            "rounding the pre-activation of layer 1 drops 27 bits, a proof needs 14 or 28",
+            ((784, 10), Loss.SOFTMAX, 32, 16, replace(PLAN, rate_shift=23)),
+            "rounding the pre-activation of layer 1 drops 43 bits, a proof takes 1 to 42",
         ),
         (
             ((784, 9, 10), Loss.SOFTMAX, 32, 16, replace(PLAN, error_bits=13, feature_bits=7, activation_bits=7)),
             "updates of layer 2 have 27 fractional bits",
         ),
         (
-            ((784, 9, 10), Loss.SOFTMAX, 32, 16, replace(PLAN, error_bits=11, feature_bits=9, logit_bits=9)),
-            "rounding the pre-activation of layer 1 drops 29 bits",
+            ((784, 9, 10), Loss.SOFTMAX, 32, 16, replace(PLAN, error_bits=6, feature_bits=14, logit_bits=1, rate_shift=17)),
+            "rounding the pre-activation of layer 1 drops 43 bits",
+        ),
+        (
+            ((784, 10), Loss.SOFTMAX, 32, 16, replace(PLAN, rate_shift=8, coefficient_bits=28)),
+            "rounding the pre-activation of inference of layer 1 drops 0 bits",
         ),
         (
             ((784, 300, 10), Loss.SOFTMAX, 32, 16, PLAN),
@@ -137,14 +143,10 @@ def test_a_rule_refuses_parts_that_contradict_each_other(rule: tuple[tuple[int, 
     assert "\n" not in str(refusal.value)
 
 
-def test_back_propagated_errors_need_a_shift_of_whole_limbs() -> None:
-    # Features and errors trade one bit, so weights and forward shifts agree and only s3 is off.
-    plan = replace(PLAN, feature_bits=8, activation_bits=8, logit_bits=8)
-    Rule((5, 4, 3), Loss.SOFTMAX, 1, 1, plan)
-    uneven = replace(PLAN, feature_bits=7, activation_bits=7, logit_bits=7, error_bits=13, output_error_bits=13)
-    Rule((5, 4, 3), Loss.SOFTMAX, 1, 1, uneven)
-    with pytest.raises(RuleError, match=r"drops \d+ bits, a proof needs 14 or 28"):
-        Rule((5, 4, 3), Loss.SOFTMAX, 1, 1, replace(PLAN, activation_bits=9, output_error_bits=11))
+def test_a_rounding_drops_three_limbs_at_most() -> None:
+    rule = Rule((5, 4, 3), Loss.SOFTMAX, 1, 1, replace(PLAN, activation_bits=7, output_error_bits=13))
+    assert (rule.forward_shift(0), rule.backward_shift(0)) == (29, 29)
+    assert [rule.limbs(shift) for shift in (1, 14, 15, 28, 29, 42)] == [1, 1, 2, 2, 3, 3]
 
 
 def test_the_design_s_learning_rate_derives_the_default_plan() -> None:
@@ -221,3 +223,65 @@ def test_tables_have_known_digests() -> None:
     squared = replace(MNIST, loss=Loss.SQUARED)
     assert loss_table(squared) == ()
     assert tables_digest(squared) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+NINE_TENTHS = Fraction(9, 10)
+HISTORY = Plan.derive(1 / 64, 32, MNIST.layers, history=True)
+
+
+def test_a_plan_with_momentum_has_a_finer_grid_inside_a_round() -> None:
+    rule = replace(MNIST, plan=HISTORY, momentum=NINE_TENTHS, decay=Fraction(1, 6400))
+    assert (rule.weight_bits, rule.local_bits, rule.plan.weight_range_bits) == (24, 36, 27)
+    assert (rule.forward_shift(0), rule.forward_shift(1), rule.backward_shift(0)) == (36, 36, 36)
+    assert [rule.inference_shift(layer) for layer in (0, 1)] == [24, 24]
+    assert rule.local_bound(0).allowed == range(1 - 2**39, 2**39)
+    assert (rule.rates[1], rule.keeps[0], rule.keeps[16]) == (128, 4096, 4086)
+    assert Fraction(HISTORY.rate_numerator, 2**HISTORY.rate_shift) == Fraction(1, 64 * 32)
+    with pytest.raises(RuleError, match=r"is not a multiple of 2\^-18: use 0\.010009765625"):
+        Plan.derive(0.01, 32, MNIST.layers, history=True)
+
+
+@pytest.mark.parametrize(("dropout", "bits", "shifts"), [(5, 26, [28, 26, 28]), (2, 28, [28, 28, 28])])
+def test_a_plan_with_dropout_rounds_by_two_limbs(dropout: int, bits: int, shifts: list[int]) -> None:
+    rule = replace(MNIST, plan=Plan.derive(0.125, 32, MNIST.layers, dropout=dropout), dropout=dropout)
+    assert rule.weight_bits == rule.local_bits == bits
+    assert [rule.forward_shift(0), rule.forward_shift(1), rule.backward_shift(0)] == shifts
+    assert rule.scale == dropout
+
+
+@given(
+    numerator=st.integers(1, 4096),
+    batch=st.integers(1, 64),
+    layers=st.lists(st.integers(1, 300), min_size=2, max_size=4),
+    loss=st.sampled_from(Loss),
+    dropout=st.sampled_from([0, 2, 5]),
+)
+def test_a_plan_derived_with_momentum_makes_a_rule(numerator: int, batch: int, layers: list[int], loss: Loss, dropout: int) -> None:
+    widths, rate = (*layers, 3), Fraction(numerator, 2**14)
+    plan = Plan.derive(rate * batch, batch, widths, history=True, dropout=dropout)
+    rule = Rule(widths, loss, batch, 4, plan, NINE_TENTHS, Fraction(1, 1000), dropout)
+    assert (rule.weight_bits, rule.local_bits) == (24, 36)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"momentum": Fraction(1)}, "momentum 1 must be at least 0 and below 1"),
+        ({"momentum": Fraction(-1, 2)}, "momentum -1/2 must be at least 0"),
+        ({"decay": Fraction(1)}, "a step takes 1 of each weight away: lower the weight decay"),
+        ({"decay": Fraction(1, 10**6)}, "16 steps of weight decay leave all of a weight at 12 coefficient_bits: raise"),
+        ({"momentum": NINE_TENTHS, "steps": 1025}, "1025 steps with momentum or weight decay: a client keeps every gradient, at most 1024"),
+        ({"dropout": 3}, "dropout of one unit in 3: exact scaling takes one in 2, one in 5, or 0"),
+        ({"dropout": 5, "layers": (784, 10)}, "dropout needs a hidden layer"),
+        ({"norm": Fraction(0)}, "must have a positive norm"),
+        ({"momentum": NINE_TENTHS, "batch": 2**16, "steps": 1024}, r"the sum of 1024 gradients can reach 2\^63.*only up to 2\^62: use"),
+    ],
+)
+def test_a_rule_refuses_an_optimiser_that_is_not_exact(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(RuleError, match=message):
+        replace(MNIST, plan=HISTORY, **change)
+
+
+def test_low_bits_of_a_weight_are_fewer_than_the_others() -> None:
+    with pytest.raises(RuleError, match="coefficient_bits must be below weight_range_bits"):
+        replace(HISTORY, weight_range_bits=12)

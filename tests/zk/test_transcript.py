@@ -76,6 +76,15 @@ def test_a_challenge_label_counts_for_what_follows() -> None:
     assert challenges_after(lambda t: t.challenge("x")) != challenges_after(lambda t: t.challenge("y"))
 
 
+@pytest.mark.parametrize("drawn", [lambda t: t.challenges("x", 1), lambda t: t.challenges("x", 3), lambda t: t.short_challenges("x", 2)])
+def test_how_many_challenges_were_drawn_and_of_what_kind_counts_for_what_follows(drawn: Step) -> None:
+    assert not set(challenges_after(lambda t: t.challenges("x", 2))) & set(challenges_after(drawn))
+
+
+def test_no_challenges_at_all_count_too() -> None:
+    assert not set(challenges_after()) & set(challenges_after(lambda t: t.challenges("x", 0)))
+
+
 def test_one_challenge_is_the_first_of_one() -> None:
     assert [Transcript("test").challenge("a")] == Transcript("test").challenges("a", 1)
 
@@ -113,5 +122,5 @@ def test_the_challenges_are_those_of_the_first_version() -> None:
     transcript = Transcript("known answer")
     transcript.absorb("bytes", b"\x01\x02")
     transcript.absorb_int("number", 3)
-    assert f"{transcript.challenge('long'):064x}" == "11eddd641264738ddf38cd144cb43b2521bb545ab1b957f5e9a91d518f086f0a"
-    assert f"{transcript.short_challenges('short', 1)[0]:032x}" == "04a1b488a4434b17cd2befadfc5e3b9d"
+    assert f"{transcript.challenge('long'):064x}" == "6461670c4dc55e08b0bc45d67118b096c194b35cc8258c371b9328d7b0075b2e"
+    assert f"{transcript.short_challenges('short', 1)[0]:032x}" == "824386a9d884467fd1eb89de09b4ae63"

@@ -9,8 +9,7 @@ from zk.blinding import BlindingSource
 from zk.equations import Equation
 from zk.errors import RuleError
 from zk.pedersen import CommitmentKey
-from zk.training.relations import Relations, TrainingArgument
-from zk.training.shape import Shape
+from zk.training.relations import Relations, TrainingArgument, relations_of
 from zk.training.statement import TrainingStatement
 from zk.training.witness import build
 from zk.vectors import IntArray
@@ -61,7 +60,7 @@ def prove(
     RuleError
         The key is too narrow for this rule.
     """
-    relations = Relations(Shape(statement.rule))
+    relations = relations_of(statement.rule)
     _check_width(key, relations)
     witness = build(statement, relations, samples.x, samples.y)
     prover = TrainingArgument(statement, key.width, witness.values)
@@ -82,8 +81,8 @@ def verify(key: CommitmentKey, statement: TrainingStatement, proof: bytes) -> Eq
     RuleError
         The key is too narrow for this rule.
     """
-    _check_width(key, Relations(Shape(statement.rule)))
-    points = key.decode(statement.rows, len(statement.indices))
+    _check_width(key, relations_of(statement.rule))
+    points = key.decode_enrolled(statement.rows, len(statement.indices))
     return argument.verify(TrainingArgument(statement, key.width), key, points, proof)
 
 
