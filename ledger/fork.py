@@ -13,18 +13,19 @@ tree extends the first.
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import Field, ValidationError
 
 from ledger import merkle
 from ledger.agreement import Section, explain
-from ledger.canonical import digest, dump_json, load_json
+from ledger.canonical import digest, dump_json
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.errors import FormatError, LedgerError, VerificationError
 from ledger.note import MAX_NOTE_SIZE, Ed25519Verifier, VerifierKey, decode_base64
 
 FORMAT = "lunaria-fork-proof/v1"
-MAX_FORK_SIZE = 3 * MAX_NOTE_SIZE
+MAX_FORK_SIZE = 5 * MAX_NOTE_SIZE  # two notes, in which JSON may have to write every character as two
 """Bytes; a longer file is refused before it is parsed."""
 
 _MAX_PATH = 64
@@ -35,7 +36,7 @@ class _File(Section):
     log_key: str = Field(max_length=1024)
     first: str = Field(max_length=MAX_NOTE_SIZE)
     second: str = Field(max_length=MAX_NOTE_SIZE)
-    path: tuple[str, ...] = Field(max_length=_MAX_PATH)
+    path: tuple[Annotated[str, Field(max_length=44)], ...] = Field(max_length=_MAX_PATH)
 
 
 class ForkError(VerificationError):
@@ -93,13 +94,15 @@ class ForkProof:
         """
         if len(data) > MAX_FORK_SIZE:
             raise FormatError(f"a fork proof of {len(data)} bytes is over the limit of {MAX_FORK_SIZE}")
-        load_json(data, "the fork proof")
         try:
             file = _File.model_validate_json(data)
         except ValidationError as error:
             raise FormatError(f"not a fork proof: {explain(error)}") from error
         path = tuple(decode_base64(value) for value in file.path)
-        return cls(VerifierKey.parse(file.log_key), file.first.encode(), file.second.encode(), path)
+        proof = cls(VerifierKey.parse(file.log_key), file.first.encode(), file.second.encode(), path)
+        if proof.encode() != data:
+            raise FormatError("the fork proof is not canonical JSON (RFC 8785)")
+        return proof
 
     def verify(self) -> tuple[Checkpoint, Checkpoint]:
         """Check that the log's key signed both checkpoints and that they contradict each other; returns them.

@@ -19,8 +19,10 @@ from rich.console import Console
 from ledger.errors import LedgerError
 from server.errors import ExitCode, ServerError
 from server.fork_command import fork_app
+from server.monitor_command import monitor
 from server.proof_command import verify_proof
 from server.publish_command import publish
+from server.serve_command import serve_ledger
 from server.storage_commands import storage_app
 from server.witness_command import witness as witness_command
 from zk.errors import ZkError
@@ -161,7 +163,9 @@ def log_proof(
 
 
 log_app.command("verify")(verify_proof)
+app.command()(monitor)
 app.command()(publish)
+app.command("serve")(serve_ledger)
 app.add_typer(fork_app, name="fork")
 app.command("witness")(witness_command)
 

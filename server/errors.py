@@ -8,6 +8,7 @@ code  meaning
 2     the input is unusable: an option, an agreement, a data set, a file
 3     the run failed: too few clients enrolled, or too few updates were accepted
 4     a part of the installation is missing
+5     a log has forked: it signed two histories
 130   interrupted with Ctrl-C; the ledger is closed and audits
 ====  =========================================================================================
 """
@@ -23,6 +24,7 @@ class ExitCode(IntEnum):
     UNUSABLE = 2
     FAILED = 3
     NOT_INSTALLED = 4
+    FORK = 5
     INTERRUPTED = 130
 
 

@@ -88,7 +88,7 @@ def test_the_same_proof_has_the_same_name() -> None:
 
 def test_what_is_too_large_is_refused_unread() -> None:
     with pytest.raises(FormatError, match="over the limit"):
-        ForkProof.parse(bytes(4 << 20))
+        ForkProof.parse(bytes(6 << 20))
 
 
 @given(st.binary(max_size=200) | st.dictionaries(st.sampled_from(["first", "second", "path", "format", "log-key"]), st.text()).map(str))

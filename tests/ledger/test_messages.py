@@ -169,6 +169,22 @@ def test_an_inner_node_cannot_pass_for_an_entry() -> None:
     refusal(forged, None)
 
 
+def test_a_client_whose_replies_were_lost_is_shown_the_way_from_where_it_is() -> None:
+    proofs = {size: b"".join(merkle.consistency_proof(size, 8, TREE.read)) for size in (3, 4, 7)}
+    view = replace(TREE.view(8, 2), unconfirmed=list(proofs), unconfirmed_proofs=list(proofs.values()))
+    for size in (2, 3, 4, 7):
+        assert view.follow(POLICY, TREE.signed(size)) == TREE.checkpoint(8)
+    for size in (1, 5, 6, 8):
+        assert f"but size {size} was seen last" in refusal(view, TREE.signed(size))
+    forked = replace(FORK.view(8, 2), unconfirmed=[7], unconfirmed_proofs=[b"".join(merkle.consistency_proof(7, 8, FORK.read))])
+    with pytest.raises(ForkError) as caught:
+        forked.follow(POLICY, TREE.signed(7))
+    assert caught.value.proof is not None
+    for bad in (b"", proofs[3][:-1], proofs[3] + b"x", proofs[4]):
+        refusal(replace(view, unconfirmed_proofs=[bad, b"", b""]), TREE.signed(3))
+    refusal(replace(view, unconfirmed_proofs=[]), TREE.signed(3))
+
+
 def test_a_quorum_of_witnesses_is_demanded() -> None:
     witness = CosignatureSigner("w.example", ED25519_COSIGNATURE, bytes([1] * 32))
     policy = Policy(LOG.verifier, (witness.verifier,), 1)
