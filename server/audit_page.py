@@ -42,7 +42,8 @@ li { margin: .3rem 0; }
 .sign p { margin: 0; padding-top: .4rem; border-top: 1px solid var(--ink); color: var(--quiet); font-size: .875rem; }
 @page { margin: 18mm; }
 @media print { body { max-width: none; margin: 0; padding: 0; font-size: 10.5pt; } }
-@media (max-width: 40rem) { dl div { display: block; } table { font-size: .8125rem; } td, th { padding-right: .4rem; } td.outcome { white-space: normal; } }
+@media (max-width: 40rem) { dl div { display: block; } table { font-size: .8125rem; } td, th { padding-right: .4rem; }
+  td.outcome { white-space: normal; } }
 """
 
 

@@ -92,6 +92,7 @@ export async function cosigned(note, key) {
   for (const line of lines) {
     if (line.value.length !== 72) return "wrong";
     time = new DataView(line.value.buffer, line.value.byteOffset).getBigUint64(0);
+    if (time >= 2n ** 63n) return "wrong";
     const message = utf8(`cosignature/v1\ntime ${time}\n${note.text}`);
     if (!(await ed25519(key.bytes, line.value.subarray(8), message))) return "wrong";
   }

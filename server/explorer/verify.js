@@ -49,7 +49,7 @@ export async function verify(source, progress) {
   const leaves = await Promise.all(bytes.map(leafHash));
   const tree = await checkTree(source, note, leaves);
   const key = opening && (await parseKey(opening["log-key"]).catch(() => null));
-  const witnesses = await checkWitnesses(note, opening, works);
+  const witnesses = await checkWitnesses(note, opening, key, works);
   progress("checking signatures");
   const checks = [
     await checkCheckpoint(note, opening, key, works),
@@ -76,7 +76,7 @@ async function checkCheckpoint(note, opening, key, works) {
   return check;
 }
 
-async function checkWitnesses(note, opening, works) {
+async function checkWitnesses(note, opening, log, works) {
   const { keys, quorum } = opening?.agreement.witnesses ?? { keys: [] };
   if (!keys.length) return null;
   const check = new Check("witnesses", "Witnesses", `${quorum} of ${keys.length} agreed witnesses cosigned the checkpoint`);
@@ -86,6 +86,9 @@ async function checkWitnesses(note, opening, works) {
     if (key) said.push({ key, outcome: works ? await cosigned(note, key) : "unsupported" });
     else check.find(0, "a witness's key cannot be read");
   }
+  const publics = [log, ...said.map(({ key }) => key)].filter(Boolean).map(({ bytes }) => hex(bytes));
+  if (new Set(publics).size < publics.length)
+    check.find(0, "a witness's key is listed twice, or is the log's own: it would count more than once");
   for (const { key } of said.filter(({ outcome }) => outcome === "wrong")) check.find(null, `the cosignature of ${key.name} is wrong`);
   check.made = said.filter(({ outcome }) => typeof outcome === "number").length;
   const unknown = said.filter(({ outcome }) => outcome === "unsupported").length;

@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 import server
 from ledger import merkle
-from ledger.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
+from ledger.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint, sign_checkpoint
 from ledger.cosignature import ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE, CosignatureSigner
 from ledger.note import Ed25519Signer, Signature, parse, signature_by
 from ledger.note import sign as sign_note
@@ -137,11 +137,14 @@ class TestVerification:
     def test_a_checkpoint_that_the_log_did_not_sign(self, tab: Tab, show: Show, data: Json) -> None:
         note = base64.b64decode(data["checkpoints"][-1])
         size, root = parse_checkpoint(parse(note).text).size, parse_checkpoint(parse(note).text).root
+        right = parse(note).signatures[0]
         other = Ed25519Signer(SIGNER.verifier.key.name, bytes([1] * 32))
         for wrong in (
             sign_checkpoint(Checkpoint(SIGNER.verifier.key.name, size, root), other),
             note.replace(b"\n7\n", b"\n6\n"),
             sign_checkpoint(Checkpoint("example.com/other", size, root), Ed25519Signer("example.com/other", bytes(32))),
+            sign_note(format_checkpoint(Checkpoint("example.com/other", size, root)), SIGNER),  # the right key, for another log
+            note + Signature(right.name, right.key_id, flip(right.value, 9)).encode().encode(),  # one right, one wrong
         ):
             ledger = data | {"checkpoints": [base64.b64encode(wrong).decode()]}
             if b"\n6\n" in wrong:
@@ -236,6 +239,23 @@ class TestVerification:
         if state == "verified":
             assert "cosigned 2023-11-14 22:13:20 UTC" in tab.text("#checks")
 
+    def test_no_key_counts_twice(self, tab: Tab, show: Show) -> None:
+        forgery = Forgery.begin(agreed(witnesses={"keys": [str(WITNESSES[0].verifier.key)], "quorum": 1}))
+        forgery[0]["agreement"]["witnesses"] = {"keys": [str(WITNESSES[0].verifier.key)] * 2, "quorum": 2}
+        ledger = forged(forgery)
+        note = sign_note(parse(base64.b64decode(ledger["checkpoints"][0])).text, SIGNER, WITNESSES[0])
+        assert show(ledger | {"checkpoints": [base64.b64encode(note).decode()]}) == "failed"
+        assert "it would count more than once" in tab.text("#verdict")
+
+    def test_a_page_without_cryptography_says_why(self, tab: Tab, show: Show, data: Json) -> None:
+        script = "Object.defineProperty(crypto, 'subtle', { value: undefined })"  # as over plain http from another machine
+        added = tab.call("Page.addScriptToEvaluateOnNewDocument", source=script)["identifier"]
+        try:
+            assert show(data) == "unreadable"
+            assert "open it by https, on localhost, or as a file" in tab.text("#verdict")
+        finally:
+            tab.call("Page.removeScriptToEvaluateOnNewDocument", identifier=added)
+
     def test_a_browser_without_ed25519_says_so(self, tab: Tab, show: Show, data: Json) -> None:
         script = "crypto.subtle.importKey = () => Promise.reject(new DOMException('unrecognized name', 'NotSupportedError'))"
         added = tab.call("Page.addScriptToEvaluateOnNewDocument", source=script)["identifier"]
@@ -264,12 +284,14 @@ class TestVerification:
                     roots.push(hex(root));
                     for (let index = 0; index < size; index += 1) {
                         const path = await inclusionPath(levels, index, size);
-                        const tries = [[leaves[index], index, path, true], [leaves[(index + 1) % 33], index, path, false],
-                            [leaves[index], index, [...path, root], false], [leaves[index], size, path, false]];
-                        if (path.length) tries.push([leaves[index], index, path.slice(1), false]);
-                        if (path.length) tries.push([leaves[index], index, [root, ...path.slice(1)], false]);
-                        for (const [leaf, at, some, holds] of tries) {
-                            if ((await verifyInclusion(leaf, at, size, some, root)) !== holds) wrong.push([size, at, holds]);
+                        const leaf = leaves[index];
+                        const tries = [[leaf, index, size, path, true], [leaves[(index + 1) % 33], index, size, path, false],
+                            [leaf, index, size, [...path, root], false], [leaf, size, size, path, false]];
+                        if (path.length) tries.push([leaf, index, size, path.slice(1), false]);
+                        if (path.length) tries.push([leaf, index, size, [root, ...path.slice(1)], false]);
+                        if (index === 0) tries.push([leaf, 0, 2 ** path.length + 1, path, false]);
+                        for (const [each, at, of, some, holds] of tries) {
+                            if ((await verifyInclusion(each, at, of, some, root)) !== holds) wrong.push([of, at, holds]);
                         }
                     }
                 }
