@@ -15,7 +15,7 @@ import pytest
 Json = dict[str, Any]
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _TO_BROWSER, _FROM_BROWSER = 3, 4  # the descriptors that --remote-debugging-pipe reads and writes
-_SECONDS = 20
+_SECONDS = 60
 
 
 class Tab:

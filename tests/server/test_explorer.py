@@ -202,6 +202,11 @@ class TestVerification:
         assert show(forged(forgery)) == "failed"
         assert "entry 5: a round entry cannot follow a closing entry" in findings(tab)
 
+    def test_enrolments_stand_in_the_order_of_keys(self, tab: Tab, show: Show, forgery: Forgery) -> None:
+        forgery.entries[1], forgery.entries[2] = forgery.entries[2], forgery.entries[1]
+        assert show(forged(forgery)) == "failed"
+        assert findings(tab) == ["entry 2: enrolments do not stand in the order of their keys, or a key enrols twice"]
+
     def test_earlier_checkpoints_must_be_the_beginning_of_this_one(self, tab: Tab, show: Show, data: Json, forgery: Forgery) -> None:
         origin = SIGNER.verifier.key.name
         true = sign_checkpoint(Checkpoint(origin, 5, forgery.root(5)), SIGNER)
@@ -328,6 +333,21 @@ class TestPage:
         assert EXPLANATIONS[Reason.NO_REPLY] in tab.text("#verdicts")
         assert "no-reply" in tab.text("#verdicts")
         assert "The run is not closed yet." in tab.text("#models")
+
+    def test_contributions_that_wait_for_their_proofs(self, tab: Tab, show: Show, forgery: Forgery) -> None:
+        proved = forgery[FIRST]["verdicts"][0]
+        contribution = proved["contribution"]
+        fields = ("round", "version", "reveals", "withheld", "beacon")
+        fixed = {name: forgery[FIRST][name] for name in fields} | {"kind": "commitments"}
+        standing = [{"client": verdict["client"], "contribution": contribution} for verdict in forgery[FIRST]["verdicts"]]
+        forgery.entries.insert(FIRST, fixed | {"contributions": standing})
+        proved["proof"] = contribution
+        assert show(forged(forgery)) == "verified"  # as far as this page goes: the agreement asked for no proofs
+        row = "[...document.querySelectorAll('#proofs tbody tr')].map((row) => [...row.children].map((cell) => cell.innerText))"
+        assert tab.run(row) == [["1", "2", "1", "0", "entry 4", "entry 5"]]
+        forgery.entries.insert(FIRST, forgery[FIRST])
+        assert show(forged(forgery)) == "failed"
+        assert "entry 5: a commitments entry cannot follow a commitments entry" in findings(tab)
 
     def test_an_error_curve_for_a_regression(self, tab: Tab, show: Show, forgery: Forgery) -> None:
         bits = forgery[0]["agreement"]["fixed-point"]["logit-bits"]
