@@ -20,6 +20,7 @@ from ledger.entries import MAX_ENTRY_BYTES, AgreementEntry, Entry, decode_entry
 from ledger.errors import FormatError, VerificationError
 from ledger.export import ExportIndex
 from ledger.note import MAX_NOTE_SIZE, Ed25519Verifier, VerifierKey
+from ledger.quorum import Policy
 from ledger.replay import Replay
 from ledger.report import Check, Halt, Report
 from ledger.tiles import HEIGHT, bundles_of, decode_bundle, encode_tile, entries_path, tile_path, tiles_of
@@ -96,6 +97,8 @@ def _audit(archive: ArchiveReader, trust: Trust, backend: str, report: Report, p
     opening = _opening(entries, report)
     if opening.log_key != index.log_key or opening.origin != checkpoint.origin:
         report.find(Check.AGREEMENT, 0, "the ledger names another log key or origin than its checkpoint is signed with")
+    else:
+        _quorum(archive, opening, report)
     if trust.agreement is not None and trust.agreement != opening.agreement:
         report.find(Check.AGREEMENT, 0, "the agreement in the ledger is not the one that was given to the audit")
     if not index.updates:
@@ -149,6 +152,17 @@ def _checkpoint(archive: ArchiveReader, index: ExportIndex, trust: Trust, report
     report.count(Check.CHECKPOINT)
     report.summary |= {"origin": checkpoint.origin, "log-key": index.log_key, "entries": checkpoint.size}
     return checkpoint
+
+
+def _quorum(archive: ArchiveReader, opening: AgreementEntry, report: Report) -> None:
+    """Demand the cosignatures of the agreement; that the log signed is known already."""
+    try:
+        policy = Policy.of(opening)
+        policy.open(archive.read("checkpoint", MAX_NOTE_SIZE))
+    except (FormatError, VerificationError) as error:
+        report.find(Check.CHECKPOINT, None, str(error))
+    else:
+        report.count(Check.CHECKPOINT, policy.quorum)
 
 
 def _tree(archive: ArchiveReader, checkpoint: Checkpoint, report: Report) -> tuple[list[bytes], list[list[bytes]]]:

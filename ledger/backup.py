@@ -16,7 +16,7 @@ from ledger import merkle, note
 from ledger.checkpoint import open_checkpoint, parse_checkpoint
 from ledger.entries import AgreementEntry, decode_entry
 from ledger.errors import StorageError
-from ledger.evidence import EvidenceStore, sync_folder, write_durably
+from ledger.evidence import Evidence, EvidenceStore, sync_folder, write_durably
 from ledger.export import parts, references, statements
 from ledger.fsck import Progress
 from ledger.storage import Storage, ledger_of
@@ -125,7 +125,7 @@ def release(run: Path, newest: bytes) -> int:
         return size
 
 
-def _copy(source: Store, copy: Store, evidence: EvidenceStore, target: EvidenceStore, progress: Progress) -> int:
+def _copy(source: Store, copy: Store, evidence: Evidence, target: Evidence, progress: Progress) -> int:
     last = source.latest_checkpoint()
     if last is None:
         raise StorageError(f"{source.name} holds no signed checkpoint yet: there is nothing to copy")
@@ -143,7 +143,7 @@ def _copy(source: Store, copy: Store, evidence: EvidenceStore, target: EvidenceS
     return size
 
 
-def _copy_evidence(data: bytes, evidence: EvidenceStore, target: EvidenceStore, kept: set[str]) -> None:
+def _copy_evidence(data: bytes, evidence: Evidence, target: Evidence, kept: set[str]) -> None:
     entry = decode_entry(data)
     wanted = list(references(entry))
     for statement in statements(entry):

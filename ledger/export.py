@@ -31,7 +31,8 @@ from ledger.entries import (
     decode_statement,
 )
 from ledger.errors import FormatError, StorageError
-from ledger.evidence import EvidenceStore
+from ledger.evidence import Evidence
+from ledger.log import published_checkpoint
 from ledger.note import parse as parse_note
 from ledger.storage import ledger_of
 from ledger.tiles import bundles_of, encode_bundle, encode_tile, entries_path, tile_path, tiles_of
@@ -66,7 +67,7 @@ def write_export(run: Path, path: Path, *, updates: bool = True) -> int:
     """
     store, evidence = ledger_of(run)
     with store:
-        note = store.latest_checkpoint()
+        note = published_checkpoint(run) or store.latest_checkpoint()  # what is signed but lacks its quorum stays here
         if note is None:
             raise StorageError(f"{run} holds no signed checkpoint yet")
         size = parse_checkpoint(parse_note(note).text).size
@@ -138,7 +139,7 @@ def parts(statement: bytes, *, updates: bool = True) -> list[Reference]:
     return [reference for reference in (said.commitment, *opened) if reference is not None]
 
 
-def _evidence(entries: Iterable[bytes], evidence: EvidenceStore, updates: bool) -> Iterator[tuple[str, int]]:
+def _evidence(entries: Iterable[bytes], evidence: Evidence, updates: bool) -> Iterator[tuple[str, int]]:
     """Yield digest and size of all evidence that an export holds."""
     for data in entries:
         entry = decode_entry(data)

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from ledger.agreement import MIN_ROW_WIDTH, Agreement, Optimizer, complete, read
 from ledger.canonical import digest, dump_json
+from ledger.cosignature import CosignatureSigner
 from ledger.errors import FormatError
+from ledger.note import Ed25519Signer
 from zk.rule import Loss, Plan
 
 SEED = "5e" * 32
@@ -161,7 +163,7 @@ def test_a_whole_number_is_a_learning_rate_too() -> None:
         ({"witnesses.quorum": 3, "witnesses.keys": ["a", "b"]}, "witnesses.quorum is 3, above the number of witnesses (2)"),
         (
             {"witnesses.keys": ["a"], "witnesses.quorum": 1},
-            "witnesses.keys: this version collects no cosignatures yet: leave the list empty",
+            "witnesses.keys.0: a verifier key reads name+hex(key id)+base64(type and key)",
         ),
         ({"federation.minimum-clients": 11}, "federation.minimum-clients is 11, above federation.clients (10)"),
         ({"rounds.participants": 11}, "rounds.participants is 11, above federation.clients (10)"),
@@ -420,3 +422,31 @@ def test_given_fields_are_left_as_they_were() -> None:
 def test_a_federation_too_large_for_its_entries_is_refused() -> None:
     message = refusal({"federation.clients": 600, "rounds.participants": 200})
     assert message == "600 clients with 200 participants do not fit an entry of 65,535 bytes: lower one of them"
+
+
+def witness_key(number: int, kind: int = 4) -> str:
+    return str(CosignatureSigner(f"w{number}.example", kind, bytes([number] * 32)).verifier.key)
+
+
+def test_witnesses_of_both_algorithms_are_agreed_upon() -> None:
+    keys = [witness_key(1), witness_key(2, 6)]
+    fields = minimal() | {"witnesses": {"keys": keys, "quorum": 2}}
+    assert list(complete(fields).witnesses.keys) == keys
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (
+            [witness_key(1), str(Ed25519Signer("log.example", bytes(32)).verifier.key)],
+            "witnesses.keys.1: key log.example is not a witness's",
+        ),
+        ([witness_key(1), witness_key(1)], "witnesses.keys lists a key twice"),
+        ([witness_key(1), witness_key(1).replace("w1", "w2")], "witnesses.keys.1: verifier key w2.example: key id"),
+        ([witness_key(number) for number in range(17)], "witnesses.keys: Tuple should have at most 16 items"),
+        (["x" * 2049], "witnesses.keys.0: String should have at most 2048 characters"),
+    ],
+    ids=["log-key", "twice", "wrong-id", "too-many", "too-long"],
+)
+def test_witnesses_that_cannot_be_counted_are_refused(keys: list[str], message: str) -> None:
+    assert refusal({"witnesses.keys": keys}).startswith(message)
