@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from rich.table import Table
 from bench.machine import describe
 from zk import sgd
 from zk.blinding import BlindingSource
+from zk.dropout import dropped_units
 from zk.equations import Equation, hold
 from zk.group import GROUPS
 from zk.pedersen import CommitmentKey, commitment_key
@@ -42,6 +44,13 @@ class Size:
     hidden: int = 128
     steps: int = 16
     width: int = 1024
+    momentum: bool = False  # 0.9, with a weight decay of 0.1
+    dropout: int = 0  # one of so many units
+
+    @property
+    def extras(self) -> str:
+        """What the rule has besides plain SGD."""
+        return ", ".join(name for name, on in (("momentum", self.momentum), ("dropout", self.dropout)) if on)
 
 
 @dataclass(frozen=True)
@@ -60,17 +69,20 @@ class Figures:
 def statement_of(size: Size, key: CommitmentKey) -> tuple[TrainingStatement, Samples, float]:
     """Train on synthetic data and return what there is to prove, and the seconds of training."""
     layers = (784, size.hidden, 10)
-    rule = Rule(layers, Loss.SOFTMAX, BATCH, size.steps, Plan.derive(LEARNING_RATE, BATCH, layers))
+    rate = LEARNING_RATE / 8 if size.momentum else LEARNING_RATE
+    momentum, decay = (Fraction(9, 10), Fraction(rate) / 10) if size.momentum else (Fraction(0), Fraction(0))
+    plan = Plan.derive(rate, BATCH, layers, history=size.momentum, dropout=size.dropout)
+    rule = Rule(layers, Loss.SOFTMAX, BATCH, size.steps, plan, momentum, decay, size.dropout)
     rng = np.random.default_rng(1)
     x = rng.integers(0, 128, (rule.samples, 784)) * (rng.random((rule.samples, 784)) < 0.5)
     y = np.eye(10, dtype=np.int64)[rng.integers(0, 10, rule.samples)]
     start = tuple(sgd.initial_weights(rule, b"bench"))
     began = time.perf_counter()
-    trained = sgd.train(rule, start, x, y)
+    trained = sgd.train(rule, start, x, y, dropped_units(rule, b"beacon", b"client"))
     seconds = time.perf_counter() - began
     blinds = [secrets.randbits(254) for _ in range(rule.samples)]
     rows = key.encode([key.commit(row, blind) for row, blind in zip(sample_rows(Shape(rule), x, y).tolist(), blinds, strict=True)])
-    update = tuple(after - before for after, before in zip(trained, start, strict=True))
+    update = tuple(sgd.update_of(rule, start, trained))
     names = (b"bench", b"run", 1, b"beacon", b"client", b"key", b"root")
     return TrainingStatement(*names, tuple(range(rule.samples)), rows, rule, start, update), Samples(x, y, blinds), seconds
 
@@ -110,13 +122,14 @@ def measure(size: Size, counts: dict[str, list[int]]) -> Figures:
 def table(figures: list[Figures]) -> Table:
     """Lay the figures out for people."""
     out = Table(box=box.SIMPLE)
+    out.add_column("rule")
     for name in ("samples", "hidden", "row", "train s", "prove s", "commit", "protocol", "closing", "KB", "MB", "verify, each s"):
         out.add_column(name, justify="right")
     for one in figures:
         cells = [f"{one.prove[name]:.2f}" for name in ("total", "commit", "protocol", "closing")]
         each = ", ".join(f"{name}: {value['each']:.3f}" for name, value in one.verify.items())
         head = (str(one.samples), str(one.size.hidden), str(one.size.width), f"{one.train:.2f}")
-        out.add_row(*head, *cells, f"{one.bytes / 1e3:.0f}", f"{one.peak_mb:.0f}", each)
+        out.add_row(one.size.extras or "SGD", *head, *cells, f"{one.bytes / 1e3:.0f}", f"{one.peak_mb:.0f}", each)
     return out
 
 
@@ -133,6 +146,8 @@ def main(
         figures += [measure(Size(width=width), counts) for width in (2048, 4096)]
         figures += [measure(Size(steps=steps), one) for steps in (2, 4, 8, 32)]
         figures += [measure(Size(hidden=hidden), one) for hidden in (32, 64, 256, 512)]
+        extras = (Size(momentum=True), Size(dropout=5), Size(momentum=True, dropout=5))
+        figures += [measure(size, {"py_ecc": [1], "arkworks": [1]}) for size in extras]
     console = Console()
     console.print("\n".join(machine.lines()))
     console.print(table(figures))

@@ -21,6 +21,7 @@ from ledger.entries import MAX_ENTRY_BYTES, AgreementEntry, Entry, decode_entry
 from ledger.errors import FormatError, StorageError, VerificationError
 from ledger.export import ExportIndex
 from ledger.note import MAX_NOTE_SIZE, Ed25519Verifier, VerifierKey
+from ledger.quorum import Policy
 from ledger.replay import Replay
 from ledger.report import Check, Halt, Report
 from ledger.tiles import HEIGHT, WIDTH, Tile, bundles_of, decode_bundle, entries_path, tile_path, tiles_of
@@ -97,6 +98,8 @@ def _audit(archive: ArchiveReader, trust: Trust, backend: str, report: Report, p
     opening = _opening(archive, checkpoint, report)
     if opening.log_key != index.log_key or opening.origin != checkpoint.origin:
         report.find(Check.AGREEMENT, 0, "the ledger names another log key or origin than its checkpoint is signed with")
+    else:
+        _quorum(archive, opening, report)
     if trust.agreement is not None and trust.agreement != opening.agreement:
         report.find(Check.AGREEMENT, 0, "the agreement in the ledger is not the one that was given to the audit")
     if not index.updates:
@@ -151,6 +154,17 @@ def _checkpoint(archive: ArchiveReader, index: ExportIndex, trust: Trust, report
     report.count(Check.CHECKPOINT)
     report.summary |= {"origin": checkpoint.origin, "log-key": index.log_key, "entries": checkpoint.size}
     return checkpoint
+
+
+def _quorum(archive: ArchiveReader, opening: AgreementEntry, report: Report) -> None:
+    """Demand the cosignatures of the agreement; that the log signed is known already."""
+    try:
+        policy = Policy.of(opening)
+        policy.open(archive.read("checkpoint", MAX_NOTE_SIZE))
+    except (FormatError, VerificationError) as error:
+        report.find(Check.CHECKPOINT, None, str(error))
+    else:
+        report.count(Check.CHECKPOINT, policy.quorum)
 
 
 def _entries(archive: ArchiveReader, checkpoint: Checkpoint) -> Iterator[bytes]:

@@ -33,6 +33,7 @@ from ledger.entries import (
 )
 from ledger.errors import FormatError, StorageError
 from ledger.evidence import Evidence
+from ledger.log import published_checkpoint
 from ledger.note import parse as parse_note
 from ledger.storage import ledger_of
 from ledger.store import Store
@@ -68,7 +69,7 @@ def write_export(run: Path, path: Path, *, updates: bool = True) -> int:
     """
     store, evidence = ledger_of(run)
     with store:
-        note = store.latest_checkpoint()
+        note = published_checkpoint(run) or store.latest_checkpoint()  # what is signed but lacks its quorum stays here
         if note is None:
             raise StorageError(f"{run} holds no signed checkpoint yet")
         size = parse_checkpoint(parse_note(note).text).size
