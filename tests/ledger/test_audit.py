@@ -133,6 +133,6 @@ def test_many_equations_are_checked_in_parts(tmp_path: Path, monkeypatch: pytest
     forgery.settle(FIRST)
     path = write_files(tmp_path / "forged.tar", forgery.files())
     late = audit(path, backend="arkworks").to_json()
-    monkeypatch.setattr("ledger.replay.BATCH_POINTS", 1)
+    monkeypatch.setattr("ledger.collected.BATCH_POINTS", 1)
     assert audit(path, backend="arkworks").to_json() == late
     assert not late["verified"]
