@@ -86,7 +86,8 @@ class Cosigner:
             if not missing:
                 return signed
             if not told:
-                self._notify(f"waiting for witnesses: {missing}; {'; '.join(reasons) or 'their keys are not those of the agreement'}")
+                why = "; ".join(reasons) or "their keys are not those of the agreement"
+                self._notify(f"waiting for witnesses of the log {self._policy.log.key}: {missing}; {why}")
                 told = True
             if self._stop.wait(pause):
                 raise StorageError(f"{missing}: nothing is lost, 'lunaria publish' goes on when the witnesses can be reached")
