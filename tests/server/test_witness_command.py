@@ -76,6 +76,8 @@ def test_publish_needs_a_run_and_enough_witnesses(cli: Cli, tmp_path: Path) -> N
     cli("witness", "--key", "w.key", "--name", "w.example")
     key = cli("witness", "--key", "w.key").out.strip()
     agreement = terms(3, 1, witnesses={"keys": [key], "quorum": 1})
+    Log.open(tmp_path / "empty", SIGNER, create=True).close()
+    assert "there is nothing to publish" in cli("publish", "empty", "--witness", "http://127.0.0.1:1").refused()
     with Log.open(tmp_path / "run", SIGNER, create=True) as log:
         log.append(encode_entry(opening_of(agreement)))
     assert "cannot read" in cli("publish", "run", "--witness", "http://127.0.0.1:1").refused()
