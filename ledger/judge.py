@@ -29,15 +29,16 @@ from ledger.entries import (
 from ledger.errors import FormatError, VerificationError
 from ledger.state import RunState
 from ledger.verdicts import Reason
+from zk.batch import Check
 from zk.combine import as_rows, combine_rows
 from zk.equations import Equation, random_weights
-from zk.errors import EncodingError, ZkError
+from zk.errors import EncodingError
 from zk.field import ORDER, decode_scalars
 from zk.group import POINT_BYTES, Point
 from zk.pedersen import CommitmentKey
 from zk.rule import Rule
 from zk.sgd import unflatten, within_norm
-from zk.training.proof import verify as verify_training
+from zk.training.proof import TrainingProof
 from zk.training.statement import TrainingStatement
 
 IntVector = npt.NDArray[np.int64]
@@ -159,8 +160,8 @@ def open_parts(expected: Expected, key: CommitmentKey, statement: ContributionSt
 
 def equations(
     expected: Expected, key: CommitmentKey, member: EnrolmentStatement, rows: bytes, opened: Opened, proof: bytes
-) -> Reason | list[tuple[Reason, Equation]]:
-    """Return the equations that remain, each with the verdict when it is the first that is false; or why there is nothing to check.
+) -> Reason | list[tuple[Reason, Check]]:
+    """Return the checks that remain, each with the verdict when it is the first that fails; or why there is nothing to check.
 
     Parameters
     ----------
@@ -173,15 +174,11 @@ def equations(
     proof : bytes
         The proof of training; empty for none.
     """
-    checks = [(Reason.COMMITMENT_MISMATCH, opening_equation(key, opened))]
+    checks: list[tuple[Reason, Check]] = [(Reason.COMMITMENT_MISMATCH, opening_equation(key, opened))]
     if expected.proof:
         if not proof:
             return Reason.NO_PROOF
-        statement = training_statement(expected, member, rows, opened.update)
-        try:
-            checks.append((Reason.BAD_PROOF, verify_training(key, statement, proof)))
-        except ZkError:
-            return Reason.BAD_PROOF
+        checks.append((Reason.BAD_PROOF, TrainingProof(training_statement(expected, member, rows, opened.update), proof)))
     elif proof:
         return Reason.BAD_PROOF
     return checks
@@ -189,19 +186,18 @@ def equations(
 
 def judge_proof(
     expected: Expected,
-    key: CommitmentKey,
     member: EnrolmentStatement,
     rows: bytes,
     contribution: str,
     update: IntVector,
     statement: bytes,
     proof: bytes,
-) -> Reason | Equation:
-    """Judge a proof that was asked for later: return the equation that remains, or why there is none.
+) -> Reason | TrainingProof:
+    """Judge a proof that was asked for later: return the check that remains, or ``no-proof``.
 
     Parameters
     ----------
-    expected, key, member, rows
+    expected, member, rows
         As for :func:`equations`.
     contribution : str
         The digest of the signed contribution that must be proved.
@@ -219,10 +215,7 @@ def judge_proof(
     named = (said.run, said.round, said.client, said.contribution, said.proof)
     if named != (expected.run, expected.round, member.client, contribution, Reference.of(proof, TRAINING_PROOF)):
         return Reason.NO_PROOF
-    try:
-        return verify_training(key, training_statement(expected, member, rows, update), proof)
-    except ZkError:
-        return Reason.BAD_PROOF
+    return TrainingProof(training_statement(expected, member, rows, update), proof)
 
 
 def training_statement(expected: Expected, member: EnrolmentStatement, rows: bytes, update: IntVector) -> TrainingStatement:

@@ -1,6 +1,6 @@
 """Replaying a run entry by entry: the part of an audit that follows what happened.
 
-Group equations are collected and checked many at a time; when a batch fails, the false ones are found and named.
+Group equations and proofs are collected and checked many at a time; when a batch fails, the false ones are found and named.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ from ledger.judge import Expected, Opened, Parts, equations, judge_proof, judge_
 from ledger.report import Check, Halt, Report
 from ledger.state import RunState
 from ledger.verdicts import EXPLANATIONS, FROM_STATEMENT, KEPT, Reason
-from zk.equations import Equation, false_ones, hold
+from zk import batch
 from zk.errors import EncodingError, ZkError
 from zk.field import SCALAR_BYTES, decode_scalars
 from zk.group import POINT_BYTES, Group, Point
@@ -47,14 +47,14 @@ from zk.tables import tables_digest
 MAX_PROOF_BYTES = 2**24
 MAX_EVIDENCE_BYTES = 2**30
 TENSOR_HEADER_BYTES = 128
-BATCH_POINTS = 8192  # group equations are checked together up to this many points
+BATCH_POINTS = 1 << 16  # so many points are checked together: some forty proofs
 
 
 @dataclass(frozen=True)
 class _Pending:
-    """A group equation to be checked together with others, and what it means when it is false."""
+    """An equation or a proof to be checked together with others, and what it means when it is false."""
 
-    equation: Equation
+    equation: batch.Check
     check: Check
     entry: int
     reason: str
@@ -132,7 +132,7 @@ class Replay:
             self._report.find(Check.SEQUENCE, position, str(error))
             raise Halt from error
         self._report.count(Check.SEQUENCE)
-        if sum(len(item.equation.points) for item in self._pending) >= BATCH_POINTS:
+        if sum(item.equation.size for item in self._pending) >= BATCH_POINTS:
             self.settle()
 
     def finish(self) -> None:
@@ -311,7 +311,7 @@ class Replay:
                 self._pending.append(_Pending(equation, check, position, f"{who}: {EXPLANATIONS[reason]}"))
             return opened
         if not isinstance(checks, Reason):
-            checks = next((reason for reason, equation in checks if not hold(self._key, [equation])), Reason.ACCEPTED)
+            checks = next((reason for reason, equation in checks if batch.false_ones(self._key, [equation])), Reason.ACCEPTED)
         if checks is not verdict.reason:
             found_is = "nothing is wrong with its contribution" if checks is Reason.ACCEPTED else f"its contribution is {checks}"
             self._report.find(Check.VERDICTS, position, f"{who} is judged {verdict.reason}, but {found_is}")
@@ -336,12 +336,12 @@ class Replay:
         rows = self._fetch(position, member.rows, f"the data commitments of {who}", POINT_BYTES * member.samples)
         if proof is None or rows is None:
             return
-        result = judge_proof(expected, self._key, member, rows, verdict.contribution.digest, opened.update, statement, proof)
+        result = judge_proof(expected, member, rows, verdict.contribution.digest, opened.update, statement, proof)
         if verdict.accepted and not isinstance(result, Reason):
             self._pending.append(_Pending(result, Check.PROOFS, position, f"{who}: {EXPLANATIONS[Reason.BAD_PROOF]}"))
             return
         if not isinstance(result, Reason):
-            result = Reason.ACCEPTED if hold(self._key, [result]) else Reason.BAD_PROOF
+            result = Reason.BAD_PROOF if batch.false_ones(self._key, [result]) else Reason.ACCEPTED
         if result is not verdict.reason:
             self._report.find(Check.PROOFS, position, f"{who} is judged {verdict.reason}, but its proof is {result}")
 
@@ -410,5 +410,5 @@ class Replay:
         pending, self._pending = self._pending, []
         for item in pending:
             self._report.count(item.check)
-        for place in false_ones(self._key, [item.equation for item in pending]):
+        for place in batch.false_ones(self._key, [item.equation for item in pending]):
             self._report.find(pending[place].check, pending[place].entry, pending[place].reason)

@@ -20,7 +20,7 @@ from ledger.judge import Expected, Opened, equations, judge_statement, open_part
 from ledger.verdicts import Reason
 from strategies.recorder import Recorder
 from strategies.replies import Candidate
-from zk.equations import Equation, false_ones
+from zk.batch import Check, false_ones
 from zk.pedersen import CommitmentKey
 
 
@@ -51,12 +51,12 @@ def judge_round(
 ) -> Judgement:
     """Judge what came from each participant and keep what an audit needs to judge it again.
 
-    The group equations of all contributions are checked in one multi-scalar product; only when that fails are the guilty looked for.
+    All contributions are checked together, on all cores (:mod:`zk.batch`); only when that fails are the guilty looked for.
     """
     reasons: dict[int, Reason] = {}
     kept: dict[int, Reference] = {}
     opened: dict[int, Accepted] = {}
-    checks: list[tuple[int, Reason, Equation]] = []
+    checks: list[tuple[int, Reason, Check]] = []
     for number in participants:
         outcome = outcomes.get(number, Reason.NO_REPLY)
         if isinstance(outcome, Reason):
@@ -70,8 +70,8 @@ def judge_round(
         else:
             statement, parts, remaining = judged.result
             opened[number] = Accepted(number, statement, parts, outcome.message)
-            checks += [(number, reason, equation) for reason, equation in remaining]
-    for position in false_ones(key, [equation for _, _, equation in checks]):
+            checks += [(number, reason, check) for reason, check in remaining]
+    for position in false_ones(key, [check for _, _, check in checks]):
         number, reason, _ = checks[position]
         reasons.setdefault(number, reason)
     verdicts = tuple(
@@ -84,7 +84,7 @@ def judge_round(
 class _Judged:
     """One contribution: a rejection, or what is left to check; and its statement as evidence."""
 
-    result: Reason | tuple[ContributionStatement, Opened, list[tuple[Reason, Equation]]]
+    result: Reason | tuple[ContributionStatement, Opened, list[tuple[Reason, Check]]]
     reference: Reference | None = None
 
 

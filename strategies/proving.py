@@ -20,7 +20,7 @@ from strategies.exact_fedavg import to_arrays
 from strategies.judging import Accepted, Judgement
 from strategies.recorder import Recorder
 from strategies.replies import MAX_PART_BYTES
-from zk.equations import Equation, false_ones
+from zk.batch import Check, false_ones
 from zk.pedersen import CommitmentKey
 
 
@@ -118,7 +118,7 @@ def _judge(
 ) -> dict[int, Found]:
     """Judge the proofs together; keep those whose client signed for them."""
     found: dict[int, Found] = {item.client: (Reason.NO_PROOF, None) for item in asked}
-    equations: list[tuple[int, Equation]] = []
+    checks: list[tuple[int, Check]] = []
     for item in asked:
         reply = replies.get(item.client)
         if reply is None:
@@ -126,16 +126,13 @@ def _judge(
         member = recorder.state.members[item.client]
         rows = recorder.log.evidence.get(member.rows.digest, member.rows.size)
         contribution = references[item.client].digest
-        result = judge_proof(expected, key, member, rows, contribution, item.opened.update, reply.statement, reply.proof)
-        if result is Reason.NO_PROOF:
+        result = judge_proof(expected, member, rows, contribution, item.opened.update, reply.statement, reply.proof)
+        if isinstance(result, Reason):
             continue
         recorder.keep(reply.proof, TRAINING_PROOF)
         found[item.client] = (Reason.ACCEPTED, recorder.keep(reply.statement, STATEMENT))
-        if isinstance(result, Reason):
-            found[item.client] = (result, found[item.client][1])
-        else:
-            equations.append((item.client, result))
-    for position in false_ones(key, [equation for _, equation in equations]):
-        client = equations[position][0]
+        checks.append((item.client, result))
+    for position in false_ones(key, [check for _, check in checks]):
+        client = checks[position][0]
         found[client] = (Reason.BAD_PROOF, found[client][1])
     return found

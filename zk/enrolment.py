@@ -291,6 +291,23 @@ def verify(key: CommitmentKey, statement: EnrolmentStatement, proof: bytes) -> E
     return argument.verify(verifier, key, key.decode(statement.rows, statement.count), proof)
 
 
+@dataclass(frozen=True)
+class EnrolmentProof:
+    """A proof to be checked among others (:class:`zk.batch.Proof`)."""
+
+    statement: EnrolmentStatement
+    proof: bytes
+
+    @property
+    def size(self) -> int:
+        """See :class:`zk.batch.Proof`; nearly all points are rows."""
+        return self.statement.count
+
+    def equation(self, key: CommitmentKey) -> Equation:
+        """See :class:`zk.batch.Proof`."""
+        return verify(key, self.statement, self.proof)
+
+
 def tensors_of(relations: Relations, rows: IntArray) -> dict[str, IntArray]:
     """Return the prover's tensors: the rows, with those that pad their number, and how often each table entry is looked up."""
     tensors = {ROWS: np.zeros((relations.block.height, rows.shape[1]), dtype=np.int64)}

@@ -38,6 +38,11 @@ class Equation:
     scalars: Sequence[int] = field(default_factory=tuple)
     weighted: bool = False
 
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        return len(self.points)
+
 
 def random_weights(count: int) -> list[int]:
     """Return ``count`` fresh 128-bit weights that the prover cannot know."""

@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ledger import audit as audit_module
 from ledger.audit import Trust, audit
+from ledger.errors import StorageError
 from ledger.report import Check
 from tests.federation import SIGNER
 from tests.ledger.conftest import FIRST, Forgery, agreed, small_update, write_files
@@ -94,6 +98,21 @@ from ledger.audit import audit
 sys.exit(not audit(Path(sys.argv[1]), backend="arkworks").verified)
 """
     subprocess.run([sys.executable, "-c", code, export], check=True, timeout=60)  # noqa: S603 - our own
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_verified(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = audit_module._entries
+    times: list[int] = []
+
+    def another(*arguments: Any) -> Iterator[bytes]:  # noqa: ANN401
+        times.append(1)
+        entries = list(read(*arguments))
+        return iter(entries[:-1] if len(times) == 3 else entries)
+
+    monkeypatch.setattr(audit_module, "_entries", another)
+    with pytest.raises(StorageError, match="was changed while it was read"):
+        audit(export, backend="arkworks")
+    assert len(times) == 3
 
 
 def test_it_writes_nothing(export: Path) -> None:

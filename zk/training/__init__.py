@@ -5,7 +5,7 @@ proved), then :mod:`zk.training.relations` (in which order), then one module for
 ``binary``, ``squared``. :mod:`zk.training.proof` is what a client and a verifier call.
 """
 
-from zk.training.proof import Samples, proof_bytes, prove, verify
+from zk.training.proof import Samples, TrainingProof, proof_bytes, prove, verify
 from zk.training.statement import TrainingStatement
 
-__all__ = ["Samples", "TrainingStatement", "proof_bytes", "prove", "verify"]
+__all__ = ["Samples", "TrainingProof", "TrainingStatement", "proof_bytes", "prove", "verify"]

@@ -8,6 +8,7 @@ from zk.argument import Given
 from zk.blinding import BlindingSource
 from zk.equations import Equation
 from zk.errors import RuleError
+from zk.group import POINT_BYTES
 from zk.pedersen import CommitmentKey
 from zk.training.relations import Relations, TrainingArgument, relations_of
 from zk.training.statement import TrainingStatement
@@ -84,6 +85,23 @@ def verify(key: CommitmentKey, statement: TrainingStatement, proof: bytes) -> Eq
     _check_width(key, relations_of(statement.rule))
     points = key.decode_enrolled(statement.rows, len(statement.indices))
     return argument.verify(TrainingArgument(statement, key.width), key, points, proof)
+
+
+@dataclass(frozen=True)
+class TrainingProof:
+    """A proof to be checked among others (:class:`zk.batch.Proof`)."""
+
+    statement: TrainingStatement
+    proof: bytes
+
+    @property
+    def size(self) -> int:
+        """See :class:`zk.batch.Proof`; a third of a proof's bytes are points."""
+        return (len(self.statement.rows) + len(self.proof) // 3) // POINT_BYTES
+
+    def equation(self, key: CommitmentKey) -> Equation:
+        """See :class:`zk.batch.Proof`."""
+        return verify(key, self.statement, self.proof)
 
 
 def _check_width(key: CommitmentKey, relations: Relations) -> None:
