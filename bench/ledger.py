@@ -16,8 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import typer
@@ -33,8 +35,8 @@ from ledger.log import Log
 from ledger.store import Store
 
 SINGLE_AIM, BATCH_AIM, AUDIT_AIM = 2.0, 50_000.0, 30.0
-ENTRY_BYTES, BATCH = 256, 1000
-# Its own process: what it takes at most is its own. The last line it writes is seconds, and resident kibibytes at most.
+ENTRY_BYTES, BATCH, TURNS = 256, 1000, 10
+# Its own process: what it takes at most is its own. It writes seconds, seconds of the processor, and resident kibibytes at most.
 STEP = """
 import resource, sys, time
 from pathlib import Path
@@ -46,7 +48,8 @@ if what == "export":
     write_export(run, file)
 else:
     assert audit(file, backend="arkworks").verified
-print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(time.perf_counter() - began, time.process_time(), used.ru_maxrss)
 """
 
 
@@ -59,10 +62,11 @@ class Proofs(Value):
 
 
 class Step(Value):
-    """One export, or one audit."""
+    """One export, or one audit; seconds of the processor count the start of Python as well."""
 
     entries: int
     seconds: float
+    processor_seconds: float
     peak_mb: float
 
 
@@ -100,21 +104,21 @@ def main(
 def measure(folder: Path, postgres: str | None, scale: int) -> Report:
     """Measure everything in an empty ``folder``."""
     machine = describe()
-    single: dict[str, float] = {}
-    batched: dict[str, float] = {}
-    proofs: dict[str, Proofs] = {}
-    count, batches = max(2, 2000 // scale), max(1, 100 // scale)
     places: dict[str, Path | str] = {"SQLite": folder / "ledger.db"} | ({"PostgreSQL": postgres} if postgres else {})
-    if (tree := _pymerkle(folder / "pymerkle.db")) is not None:
-        single["pymerkle"], batched["pymerkle"] = rates(tree.append_entry, tree.append_entries, count, batches)
-        proofs["pymerkle"] = pymerkle_proofs(tree)
-    for name, place in places.items():
-        with Store.open(place, create=True) as store:
-            extend = partial(_extend, store)
-            single[name], batched[name] = rates(lambda entry, extend=extend: extend([entry]), extend, count, batches)  # type: ignore[misc]
-            proofs[name] = own_proofs(store)
-    with Log.open(folder / "log", SIGNER, create=True) as log:
-        single["signed and published"] = rate(log.append, count)
+    with ExitStack() as stack:
+        stores = {name: stack.enter_context(Store.open(place, create=True)) for name, place in places.items()}
+        log = stack.enter_context(Log.open(folder / "log", SIGNER, create=True))
+        one: dict[str, Callable[[bytes], object]] = {name: partial(_append, store) for name, store in stores.items()}
+        many: dict[str, Callable[[list[bytes]], object]] = {name: partial(_extend, store) for name, store in stores.items()}
+        tree = _pymerkle(folder / "pymerkle.db")
+        if tree is not None:
+            one["pymerkle"], many["pymerkle"] = tree.append_entry, tree.append_entries
+        single = rates(one | {"signed and published": log.append}, [_entry(number) for number in range(200 // scale + 1)])
+        batch = [_entry(number) for number in range(BATCH)]
+        batched = {name: BATCH * rate for name, rate in rates(many, [batch] * (10 // scale + 1)).items()}
+        proofs = {name: own_proofs(store) for name, store in stores.items()}
+        if tree is not None:
+            proofs["pymerkle"] = pymerkle_proofs(tree)
     sizes = [max(20, size // scale) for size in (10_000, 100_000)]
     steps: dict[str, list[Step]] = {"export": [], "audit": []}
     for size in sizes:
@@ -138,6 +142,10 @@ def measure(folder: Path, postgres: str | None, scale: int) -> Report:
     )
 
 
+def _append(store: Store, entry: bytes) -> None:
+    store.append([entry], store.size())
+
+
 def _extend(store: Store, entries: list[bytes]) -> None:
     store.append(entries, store.size())
 
@@ -146,23 +154,16 @@ def _entry(number: int) -> bytes:
     return number.to_bytes(8, "big") * (ENTRY_BYTES // 8)
 
 
-def rate(append: Callable[[bytes], object], count: int) -> float:
-    """Return appends a second, one by one."""
-    entries = [_entry(number) for number in range(count)]
-    began = time.perf_counter()
-    for entry in entries:
-        append(entry)
-    return count / (time.perf_counter() - began)
-
-
-def rates(append: Callable[[bytes], object], extend: Callable[[list[bytes]], object], count: int, batches: int) -> tuple[float, float]:
-    """Return entries a second, one by one and in batches of a thousand; each call returns when its entries are durable."""
-    alone = rate(append, count)
-    many = [[_entry(BATCH * batch + number) for number in range(BATCH)] for batch in range(batches)]
-    began = time.perf_counter()
-    for entries in many:
-        extend(entries)
-    return alone, batches * BATCH / (time.perf_counter() - began)
+def rates(works: Mapping[str, Callable[[Any], object]], items: list[Any]) -> dict[str, float]:
+    """Return items a second of each, by the median of ten turns, so that other work on the machine hits all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(TURNS):
+        for name, work in works.items():
+            began = time.perf_counter()
+            for item in items:
+                work(item)
+            seconds[name].append(time.perf_counter() - began)
+    return {name: len(items) / median(times) for name, times in seconds.items()}
 
 
 def _pymerkle(path: Path) -> Any | None:  # noqa: ANN401 - it has no types
@@ -211,8 +212,8 @@ def step(run: Path, file: Path, what: str, entries: int) -> Step:
     """Export or audit in a process of its own."""
     command = [sys.executable, "-c", STEP, str(run), str(file), what]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own
-    seconds, peak = done.stdout.split()
-    return Step(entries=entries, seconds=float(seconds), peak_mb=int(peak) / 1024)
+    seconds, processor, peak = done.stdout.split()
+    return Step(entries=entries, seconds=float(seconds), processor_seconds=float(processor), peak_mb=int(peak) / 1024)
 
 
 def show(report: Report, console: Console, scale: int) -> None:
@@ -227,7 +228,8 @@ def show(report: Report, console: Console, scale: int) -> None:
     console.print(table)
     for what, steps in (("export", report.exports), ("audit", report.audits)):
         for done in steps:
-            console.print(f"{what} of {done.entries:,} entries: {done.seconds:.1f} s, {done.peak_mb:.0f} MB at most", highlight=False)
+            took = f"{done.seconds:.1f} s ({done.processor_seconds:.1f} s of the processor), {done.peak_mb:.0f} MB at most"
+            console.print(f"{what} of {done.entries:,} entries: {took}", highlight=False)
     ratio = "pymerkle is not installed" if report.single_ratio is None else f"{report.single_ratio:.1f} × pymerkle"
     console.print(
         f"single appends {ratio} (aim {SINGLE_AIM:.0f} ×, {_met(report.single_aim_met)}), "
