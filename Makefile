@@ -34,7 +34,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 lock:  ## renew constraints.txt from pyproject.toml
-	@$(BIN)/uv pip compile pyproject.toml --extra federation --extra dev --universal --python-version 3.11 --no-header --no-annotate --upgrade -q -o constraints.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra federation --extra postgres --extra dev --universal --python-version 3.11 --no-header --no-annotate --upgrade -q -o constraints.txt
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

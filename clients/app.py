@@ -1,4 +1,4 @@
-"""Flower's ClientApp: enrol, reveal, train, evaluate. What a client does is in :mod:`clients.member`; here messages come and go."""
+"""Flower's ClientApp: enrol, reveal, train, prove, evaluate. What a client does is in :mod:`clients.member`; here messages come and go."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from clients.exact import ExactTrainer
 from clients.member import IntArray, Member
 from clients.settings import member_from
 from clients.state import remember
-from ledger.messages import RECORD, LedgerView, RevealRequest, TrainRequest
+from ledger.messages import RECORD, LedgerView, ProveRequest, RevealRequest, TrainRequest
 from zk.rule import Loss
 from zk.sgd import accuracy_counts, squared_error
 
@@ -41,6 +41,14 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
         reply = member.reveal(RevealRequest.from_fields(_record(message)), _view(message))
         remember(member, context)
         return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields())}))
+
+    @app.query("prove")
+    def prove(message: Message, context: Context) -> Message:
+        member = member_of(context)
+        trainer = ExactTrainer(member.rule())
+        reply = member.prove(ProveRequest.from_fields(_record(message)), _view(message), _weights(message), trainer)
+        seconds = MetricRecord({**member.seconds})
+        return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields()), "metrics": seconds}))
 
     @app.train()
     def train(message: Message, context: Context) -> Message:

@@ -5,35 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ledger.agreement import LABEL_SLOTS
+from zk import enrolment
 from zk.blinding import BlindingSource
 from zk.group import Arkworks
 from zk.pedersen import CommitmentKey, commitment_key
-from zk.rule import Rule
 
 IntArray = npt.NDArray[np.int64]
-
-
-def data_rows(rule: Rule, width: int, x: IntArray, y: IntArray) -> IntArray:
-    """Lay samples out as commitment rows: features, the constant one, zeros, and the label in the last 16 slots.
-
-    Parameters
-    ----------
-    rule : Rule
-        Whose first layer has as many inputs as there are features; the constant one is ``2^feature_bits``.
-    width : int
-        Values in a row.
-    x, y : int64 arrays of shapes (n, features) and (n, outputs)
-
-    Returns
-    -------
-    int64 array of shape (n, width)
-    """
-    rows = np.zeros((len(x), width), dtype=np.int64)
-    rows[:, : x.shape[1]] = x
-    rows[:, x.shape[1]] = 1 << rule.plan.feature_bits
-    rows[:, width - LABEL_SLOTS : width - LABEL_SLOTS + y.shape[1]] = y
-    return rows
 
 
 def client_key(width: int) -> CommitmentKey:
@@ -49,3 +26,21 @@ def commit_data(key: CommitmentKey, rows: IntArray, blinds: Sequence[int]) -> by
 def data_blinds(seed: bytes, count: int) -> list[int]:
     """Return the blinds of a data set, expanded from the secret seed that the client drew when it enrolled."""
     return BlindingSource(seed, deterministic=True).scalars("data rows", b"", count)
+
+
+def prove_enrolment(
+    key: CommitmentKey, claims: Sequence[enrolment.EnrolmentStatement], rows: IntArray, blinds: Sequence[int], source: BlindingSource
+) -> bytes:
+    """Prove each part of an enrolment (:func:`ledger.enrolment.enrolment_claims`); the proofs stand one after the other.
+
+    Raises
+    ------
+    zk.errors.ZkError
+        The rows are not samples as agreed.
+    """
+    proofs, done = [], 0
+    for claim in claims:
+        part = slice(done, done + claim.count)
+        proofs.append(enrolment.prove(key, claim, rows[part], blinds[part], source))
+        done += claim.count
+    return b"".join(proofs)

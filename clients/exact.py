@@ -1,24 +1,28 @@
 """Exact training in TensorFlow: the integers of ``zk.sgd``, as float64 matrix products, on CPU or GPU.
 
 A valid ``Rule`` bounds every partial sum by 2^53, where float64 still holds each integer, so a product is
-exact whatever the order of its additions, and scaling by a power of two always is. What remains, tables and
-the division of the softmax, is done in int64. The result equals ``zk.sgd.train`` to the bit, and so do the
+exact whatever the order of its additions, and scaling by a power of two always is. Weights with more bits than that go in two
+parts, those above and below the grid of the global model. What remains, tables, the division of the softmax and the sum over earlier
+gradients, is done in int64. The result equals ``zk.sgd.train`` to the bit, and so do the
 errors. TensorFlow is imported at first use: each Flower message may start a process that needs none of it.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zk.rule import Bound, Loss, Rule, loss_table
-from zk.sgd import Array, check_features, check_training, check_weights, with_one
+from zk.rule import Bound, Loss, Rule
+from zk.sgd import Array, check_features, check_training, check_weights, descend, with_one
+from zk.tables import loss_table
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    _Parts = list[tf.Tensor]
 
 
 class ExactTrainer:
@@ -33,19 +37,26 @@ class ExactTrainer:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
 
-    def train(self, weights: Sequence[Array], x: Array, y: Array) -> list[Array]:
+    def train(self, weights: Sequence[Array], x: Array, y: Array, dropped: Sequence[Array] = ()) -> list[Array]:
         """Return the weights after ``rule.steps`` steps: ``zk.sgd.train``, same parameters and errors."""
         rule = self.rule
-        check_training(rule, weights, x, y)
+        check_training(rule, weights, x, y, dropped)
         graph = _graph(rule)
-        batches = _floats(with_one(x, rule.input_bits(0)).reshape(rule.steps, rule.batch, -1))
-        labels = _floats(y.reshape(rule.steps, rule.batch, -1))
-        current = [_floats(W) for W in weights]
+        shape = (rule.steps, rule.batch, -1)
+        batches, labels = _floats(with_one(x, rule.input_bits(0)).reshape(shape)), _floats(y.reshape(shape))
+        kept = [_floats((1 - part).reshape(shape)) for part in dropped]
+        bounds, last = rule.step_bounds[: -len(weights)], rule.step_bounds[-len(weights) :]
+        current = [W << rule.plan.coefficient_bits for W in weights]
+        gradients: list[list[Array]] = []
         for k in range(rule.steps):
-            # Checking after each step keeps every number finite, and names the step that went wrong.
-            current, extremes = graph.step(current, batches[k], labels[k])
-            _check(rule.step_bounds, extremes, f"step {k + 1}")
-        return [W.numpy().astype(np.int64) for W in current]
+            # Checking in each step keeps every number finite, and names the step that went wrong.
+            found, extremes = graph.step(self._parts(current), batches[k], labels[k], [part[k] for part in kept])
+            _check(bounds, extremes.numpy(), f"step {k + 1}")
+            gradient = [G.numpy().astype(np.int64) for G in found]
+            gradients = [*gradients, gradient] if rule.history else [gradient]
+            current = descend(rule, weights, current, gradients)
+            _check(last, [(W.min(), W.max()) for W in current], f"step {k + 1}")
+        return current
 
     def forward(self, weights: Sequence[Array], x: Array) -> Array:
         """Return the logits of any number of samples: ``zk.sgd.forward``, same parameters and errors."""
@@ -53,10 +64,15 @@ class ExactTrainer:
         check_weights(rule, weights)
         check_features(rule, x)
         rows = _floats(with_one(x, rule.input_bits(0)))
-        logits, extremes = _graph(rule).forward([_floats(W) for W in weights], rows)
-        _check(rule.step_bounds[: rule.depth], extremes, "inference")
+        logits, extremes = _graph(rule).forward([[_floats(W)] for W in weights], rows)
+        _check(rule.step_bounds[: rule.depth], extremes.numpy(), "inference")
         result: Array = logits.numpy().astype(np.int64)
         return result
+
+    def _parts(self, weights: Sequence[Array]) -> list[list[tf.Tensor]]:
+        """Return each matrix of weights inside a round as one float64 matrix, or as its bits above and below the global grid."""
+        low = self.rule.plan.coefficient_bits
+        return [[_floats(W >> low), _floats(W & ((1 << low) - 1))] if low else [_floats(W)] for W in weights]
 
 
 class _Graph:
@@ -67,47 +83,67 @@ class _Graph:
 
         self.rule = rule
         self.table = tf.constant(loss_table(rule), tf.int64)
-        weights = [tf.TensorSpec(shape, tf.float64) for shape in rule.shapes]
+        specs = [tf.TensorSpec(shape, tf.float64) for shape in rule.shapes]
         batch = [tf.TensorSpec((rule.batch, width), tf.float64) for width in (rule.layers[0] + 1, rule.layers[-1])]
+        kept = [tf.TensorSpec((rule.batch, width), tf.float64) for width in rule.layers[1:-1]] if rule.dropout else []
         rows = tf.TensorSpec((None, rule.layers[0] + 1), tf.float64)
-        self.step = tf.function(self._step, input_signature=[weights, *batch], autograph=False)
-        self.forward = tf.function(self._forward, input_signature=[weights, rows], autograph=False)
+        local = [[spec, spec] if rule.plan.coefficient_bits else [spec] for spec in specs]
+        self.step = tf.function(self._step, input_signature=[local, *batch, kept], autograph=False)
+        self.forward = tf.function(self._forward, input_signature=[[[spec] for spec in specs], rows], autograph=False)
 
-    def _step(self, weights: list[tf.Tensor], x: tf.Tensor, y: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Return one step: new weights, and the extremes of each of ``rule.step_bounds``, (bounds, 2)."""
+    def _step(self, weights: list[_Parts], x: tf.Tensor, y: tf.Tensor, kept: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Return one step: the gradients, and the extremes of each of ``rule.step_bounds`` but the weights, (bounds, 2)."""
         import tensorflow as tf
 
         rule = self.rule
-        inputs, A = self._propagate(weights, x)
+        shifts = [rule.forward_shift(layer) for layer in range(rule.depth + 1)]
+        inputs, A = self._propagate(weights, x, shifts, rule.scale, kept)
         error, looked_up = self._output_error(A[-1], y)
         ranged, errors = [*A[:-1], looked_up], [error]
         for layer in reversed(range(rule.depth)):
-            E = tf.matmul(errors[0], weights[layer + 1][:-1], transpose_b=True)
-            D = _round_half_up(tf.where(A[layer] >= 0, E, 0.0), rule.backward_shift(layer))
+            E = [tf.matmul(errors[0], part[:-1], transpose_b=True) for part in weights[layer + 1]]
+            passed = tf.cast(A[layer] >= 0, tf.float64) * (kept[layer] if kept else 1.0)
+            D = self._round([part * passed for part in E], rule.backward_shift(layer), rule.scale)
             ranged.append(D)
             errors.insert(0, D)
-        updated = [
-            W - rule.plan.rate_numerator * tf.matmul(rows, error, transpose_a=True)
-            for W, rows, error in zip(weights, inputs, errors, strict=True)
-        ]
-        return updated, _extremes([*ranged, *updated])
+        gradients = [tf.matmul(rows, error, transpose_a=True) for rows, error in zip(inputs, errors, strict=True)]
+        return gradients, _extremes(ranged)
 
-    def _forward(self, weights: list[tf.Tensor], x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _forward(self, weights: list[_Parts], x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return logits, and the extremes of each hidden layer's pre-activations, (depth, 2)."""
-        _, A = self._propagate(weights, x)
+        shifts = [self.rule.inference_shift(layer) for layer in range(self.rule.depth + 1)]
+        _, A = self._propagate(weights, x, shifts, 1, [])
         return A[-1], _extremes(A[:-1])
 
-    def _propagate(self, weights: list[tf.Tensor], x: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    def _propagate(
+        self, weights: list[_Parts], x: tf.Tensor, shifts: list[int], scale: int, kept: list[tf.Tensor]
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """Return inputs (with the constant) and rounded pre-activations of each layer."""
         import tensorflow as tf
 
         rule, inputs, A = self.rule, [x], []
-        for layer, W in enumerate(weights):
-            A.append(_round_half_up(tf.matmul(inputs[layer], W), rule.forward_shift(layer)))
+        for layer, parts in enumerate(weights):
+            Z = [tf.matmul(inputs[layer], part) for part in parts]
+            A.append(self._round(Z, shifts[layer], scale if layer < rule.depth else 1))
             if layer < rule.depth:
                 one = float(1 << rule.input_bits(layer + 1))
-                inputs.append(tf.pad(tf.nn.relu(A[layer]), [[0, 0], [0, 1]], constant_values=one))
+                H = tf.nn.relu(A[layer]) * (kept[layer] if kept else 1.0)
+                inputs.append(tf.pad(H, [[0, 0], [0, 1]], constant_values=one))
         return inputs, A
+
+    def _round(self, parts: _Parts, shift: int, scale: int) -> tf.Tensor:
+        """Round ``scale·Z`` as ``zk.sgd.round_half_up`` does, where ``Z`` is one product, or ``2^h`` times the first plus the second.
+
+        What lies above ``2^shift`` needs no rounding and is scaled by itself: every number stays below 2^53.
+        """
+        import tensorflow as tf
+
+        h = self.rule.plan.coefficient_bits if len(parts) == 2 else 0
+        above = tf.floor(parts[0] * 2.0 ** (h - shift))
+        rest = (parts[0] - above * 2.0 ** (shift - h)) * 2.0**h
+        if h:
+            rest += parts[1]
+        return above * scale + tf.floor((rest * scale + float(1 << (shift - 1))) * 2.0**-shift)
 
     def _output_error(self, A: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the loss's gradient at the logits, and the values that ``rule.logit_bound`` ranges over."""
@@ -139,13 +175,6 @@ def _graph(rule: Rule) -> _Graph:
     return _Graph(rule)
 
 
-def _round_half_up(z: tf.Tensor, shift: int) -> tf.Tensor:
-    """Round as ``zk.sgd.round_half_up`` does: the sum stays below 2^53 and the scaling is exact."""
-    import tensorflow as tf
-
-    return tf.floor((z + float(1 << (shift - 1))) * 2.0**-shift)
-
-
 def _extremes(tensors: list[tf.Tensor]) -> tf.Tensor:
     """Return the least and greatest value of each tensor, (tensors, 2)."""
     import tensorflow as tf
@@ -154,8 +183,8 @@ def _extremes(tensors: list[tf.Tensor]) -> tf.Tensor:
     return tf.reshape(tf.convert_to_tensor(pairs, tf.float64), (len(tensors), 2))
 
 
-def _check(bounds: Sequence[Bound], extremes: tf.Tensor, where: str) -> None:
-    for bound, (lowest, highest) in zip(bounds, extremes.numpy(), strict=True):
+def _check(bounds: Sequence[Bound], extremes: Iterable[Sequence[float]], where: str) -> None:
+    for bound, (lowest, highest) in zip(bounds, extremes, strict=True):
         bound.check(int(lowest), int(highest), where)
 
 

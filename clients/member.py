@@ -13,41 +13,46 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from clients.commitments import client_key, commit_data, data_blinds, data_rows
+from clients.checks import agreement_entry, commits_to, first_model, model_in, nonces_by_client, round_after, verifier_of
+from clients.commitments import client_key, commit_data, data_blinds, prove_enrolment
 from clients.errors import MemberError
 from ledger.agreement import Agreement
-from ledger.beacon import NONCE_BYTES, batch_digest, batch_indices, beacon, commit_nonce
+from ledger.beacon import NONCE_BYTES, batch_digest, batch_indices, beacon, commit_nonce, first_link, provers
 from ledger.canonical import digest, dump_vector
 from ledger.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint
-from ledger.enrolment import opening_context
+from ledger.enrolment import enrolment_claims
 from ledger.entries import (
-    OPENING_PROOF,
+    ENROLMENT_PROOF,
     POINTS,
     SCALARS,
     TENSOR,
     TRAINING_PROOF,
     AgreementEntry,
+    CommitmentsEntry,
     ContributionStatement,
-    EnrolmentEntry,
     EnrolmentStatement,
-    Entry,
+    ProofStatement,
     Reference,
     RoundEntry,
     SignedContribution,
     SignedEnrolment,
+    SignedProof,
+    decode_contribution,
     decode_enrolment,
     decode_entry,
 )
 from ledger.identity import public_key, signing_key
 from ledger.judge import Expected, training_statement
-from ledger.messages import EnrolReply, Fields, LedgerView, RevealReply, RevealRequest, TrainReply, TrainRequest
-from ledger.note import Ed25519Verifier, VerifierKey
+from ledger.messages import EnrolReply, Fields, LedgerView, ProveReply, ProveRequest, RevealReply, RevealRequest, TrainReply, TrainRequest
 from zk.blinding import BlindingSource
+from zk.dropout import dropped_units
 from zk.field import encode_scalars
-from zk.opening import RowOpenings, prove
-from zk.rule import Rule, tables_digest
-from zk.sgd import check_features, check_labels, flatten, initial_weights, unflatten
+from zk.rule import Rule
+from zk.sgd import check_features, check_labels, check_norm, flatten, unflatten, update_of
+from zk.tables import tables_digest
 from zk.training import proof as training
+from zk.training.shape import Shape
+from zk.training.witness import sample_rows
 
 IntArray = npt.NDArray[np.int64]
 Samples = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]
@@ -56,8 +61,8 @@ Samples = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]
 class Trainer(Protocol):
     """Whatever trains exactly: :class:`clients.exact.ExactTrainer`, or the NumPy specification."""
 
-    def train(self, weights: Sequence[IntArray], x: IntArray, y: IntArray) -> list[IntArray]:
-        """Return the weights after the rule's steps on these samples, in their order."""
+    def train(self, weights: Sequence[IntArray], x: IntArray, y: IntArray, dropped: Sequence[IntArray]) -> list[IntArray]:
+        """Return the weights after the rule's steps on these samples, in their order, without the hidden units that are dropped."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +81,12 @@ class MemberState(Fields):
         The commitments to its samples, 48 bytes each.
     row_seed : bytes
         Expands to their blinds.
-    statement : str
-        The digest of the last signed statement, whose entry commits to ``nonce``.
+    statement : bytes
+        The last statement that it signed, whose entry commits to ``nonce``.
     nonce : bytes
-        To be revealed for the next beacon.
-    revealed, contributed : int
-        The rounds for which a nonce was revealed, and a contribution made, last; 0 for none.
+        To be revealed for the next beacon that chooses participants.
+    revealed, contributed, opened : int
+        The rounds for which a nonce was revealed, a contribution made, and a nonce revealed to choose the provers; 0 for none.
     """
 
     agreement: bytes
@@ -89,10 +94,11 @@ class MemberState(Fields):
     enrolment: bytes
     rows: bytes
     row_seed: bytes
-    statement: str
+    statement: bytes
     nonce: bytes
     revealed: int = 0
     contributed: int = 0
+    opened: int = 0
 
     @property
     def run(self) -> str:
@@ -101,7 +107,7 @@ class MemberState(Fields):
 
     def opening(self) -> AgreementEntry:
         """Return entry 0, parsed."""
-        return _agreement(self.agreement)
+        return agreement_entry(self.agreement)
 
     def last(self) -> Checkpoint:
         """Return the last checkpoint seen."""
@@ -143,10 +149,10 @@ class Member:
         MemberError
             The agreement is not the owner's, or the data does not fit it.
         """
-        opening = _agreement(view.entry)
+        opening = agreement_entry(view.entry)
         if view.entry_index != 0:
             raise MemberError("the agreement that the server shows is not entry 0 of its ledger")
-        checkpoint = view.follow(_verifier(opening), self.state.last() if self.state else None)
+        checkpoint = view.follow(verifier_of(opening), self.state.last() if self.state else None)
         if self.agreement is not None and self.agreement != opening.agreement:
             raise MemberError("the server's agreement is not the one this client was given: compare the two and ask the organiser")
         if self.state is not None and (self.state.agreement != view.entry or self.state.revealed or self.state.contributed):
@@ -154,35 +160,35 @@ class Member:
                 "this client has enrolled already, and has taken part since: give it a state folder of its own for another run"
             )
         rule = opening.agreement.rule
-        if opening.model.digest != _first_model(opening.agreement):
+        if opening.model.digest != first_model(opening.agreement):
             raise MemberError("the first model is not the one that the agreement gives: it would be the server's choice")
         if opening.tables != tables_digest(rule):
             raise MemberError("the public tables of this version are not the agreed ones: install the agreed version")
         x, y = self._checked_data(rule)
         run, source, key = digest(view.entry), self._source(), signing_key(self.secret)
-        rows = data_rows(rule, opening.agreement.row_width, x, y)
+        rows = sample_rows(Shape(rule), x, y)
         context = bytes.fromhex(run) + bytes.fromhex(digest(rows.tobytes()))
         row_seed = source.secret_bytes("row seed", context, 32)
         nonce = source.secret_bytes("nonce", context, NONCE_BYTES)
-        commitment_key = client_key(rows.shape[1])
+        commitment_key = client_key(opening.agreement.row_width)
         blinds = data_blinds(row_seed, len(rows))
         points = commit_data(commitment_key, rows, blinds)
         client = public_key(key)
-        proof = prove(commitment_key, RowOpenings(opening_context(run, client), points), rows, blinds, source)
+        proof = prove_enrolment(commitment_key, enrolment_claims(run, client, points, rule), rows, blinds, source)
         statement = EnrolmentStatement(
             run=run,
             client=client,
             samples=len(rows),
             rows=Reference.of(points, POINTS),
-            opening_proof=Reference.of(proof, OPENING_PROOF),
+            proof=Reference.of(proof, ENROLMENT_PROOF),
             nonce=commit_nonce(run, client, nonce),
         )
         signed = SignedEnrolment.sign(statement, key).encode()
-        self.state = MemberState(view.entry, format_checkpoint(checkpoint), signed, points, row_seed, digest(signed), nonce)
+        self.state = MemberState(view.entry, format_checkpoint(checkpoint), signed, points, row_seed, signed, nonce)
         return EnrolReply(signed, points, proof)
 
     def reveal(self, request: RevealRequest, view: LedgerView) -> RevealReply:
-        """Reveal the nonce for a round, once the ledger holds the commitment to it.
+        """Reveal the nonce for a round, or the one that helps to choose its provers, once the ledger holds the commitment to it.
 
         Raises
         ------
@@ -190,13 +196,18 @@ class Member:
             The entry in the view is not the one that commits to the nonce, so the server could still choose with it.
         """
         state = self._enrolled()
-        checkpoint = view.follow(_verifier(state.opening()), state.last())
+        checkpoint = view.follow(verifier_of(state.opening()), state.last())
         entry = decode_entry(view.entry)
-        if not _commits_to(entry, state.statement) or request.round != _next_round(entry):
+        if not commits_to(entry, state.statement) or request.round != round_after(entry):
             raise MemberError("the ledger does not hold this client's last statement: it keeps its nonce")
-        if state.revealed >= request.round and checkpoint != state.last():
+        later = isinstance(entry, CommitmentsEntry)
+        if (state.opened if later else state.revealed) >= request.round and checkpoint != state.last():
             raise MemberError(f"the nonce of round {request.round} is out already, for another checkpoint")
-        self.state = replace(state, checkpoint=format_checkpoint(checkpoint), revealed=request.round)
+        state = replace(state, checkpoint=format_checkpoint(checkpoint))
+        if later:
+            self.state = replace(state, opened=request.round)
+            return RevealReply(self._first_link())
+        self.state = replace(state, revealed=request.round)
         return RevealReply(state.nonce)
 
     def contribute(
@@ -217,17 +228,17 @@ class Member:
         MemberError
             The model, the checkpoint or the beacon is not what the ledger says.
         zk.errors.RangeError
-            A value left the agreed ranges: the plan is too narrow for this data.
+            A value left the agreed ranges: the plan is too narrow for this data; or the update is longer than agreed.
         """
         state = self._enrolled()
         opening, run = state.opening(), state.run
         rule = opening.agreement.rule
-        checkpoint = view.follow(_verifier(opening), state.last())
+        checkpoint = view.follow(verifier_of(opening), state.last())
         if state.revealed == request.round and checkpoint != state.last():
             raise MemberError(f"the checkpoint changed after the nonces of round {request.round} were revealed")
         entry = decode_entry(view.entry)
         model = digest(dump_vector(flatten(weights)))
-        if _next_round(entry) != request.round or _model(entry) != model:
+        if round_after(entry) != request.round or model_in(entry) != model:
             raise MemberError(f"the model that the server sent is not the one that the ledger has for round {request.round}")
         if isinstance(entry, RoundEntry) and view.entry_index != checkpoint.size - 1:
             raise MemberError("the server does not show the last entry of its ledger")
@@ -236,21 +247,16 @@ class Member:
                 f"the server asks for round {request.round}: this client has contributed up to round {state.contributed}, "
                 f"and there are {opening.agreement.rounds.count} rounds"
             )
-        numbers = request.clients
-        known = all(0 <= number < opening.agreement.federation.clients for number in numbers)
-        if not known or len(numbers) != len(request.nonces) or len(set(numbers)) != len(numbers):
-            raise MemberError("the revealed nonces do not belong to one client each")
-        committed = request.round == 1 or _commits_to(entry, state.statement)
+        nonces = nonces_by_client(request, opening.agreement)
+        committed = request.round == 1 or commits_to(entry, state.statement)
         if committed and (state.revealed != request.round or state.nonce not in request.nonces):
             raise MemberError("the beacon leaves out the nonce that this client committed to")
         key, x, y = signing_key(self.secret), *self._checked_data(rule)
         client = public_key(key)
-        nonces = {number: nonce.hex() for number, nonce in zip(request.clients, request.nonces, strict=True)}
         drawn = beacon(run, request.round, checkpoint, nonces)
         indices = batch_indices(drawn, client, len(x), rule.samples)
         began = time.perf_counter()
-        trained = trainer.train(weights, x[indices], y[indices])
-        update = flatten(trained) - flatten(weights)
+        update = _train(trainer, rule, drawn, client, weights, x[indices], y[indices])
         trained_at = time.perf_counter()
 
         encoded, source = dump_vector(update), self._source()
@@ -260,11 +266,11 @@ class Member:
             request.round,
             model,
             drawn,
-            opening.agreement.proof.kind == "training",
+            opening.agreement.proof.kind == "training" and not opening.agreement.proof.chosen_later,
             rule,
             flatten(weights),
         )
-        proof = self._prove(expected, update, x, y, indices) if expected.proof else b""
+        proof = self._proof(expected, update, x, y, indices) if expected.proof else b""
         proved_at = time.perf_counter()
         context = bytes.fromhex(run) + request.round.to_bytes(4, "big") + bytes.fromhex(digest(encoded))
         commitment_key = client_key(opening.agreement.row_width)
@@ -282,16 +288,58 @@ class Member:
             update=Reference.of(encoded, TENSOR),
             blinds=Reference.of(encode_scalars(blinds), SCALARS),
             proof=Reference.of(proof, TRAINING_PROOF) if expected.proof else None,
-            nonce=commit_nonce(run, client, nonce),
+            nonce=commit_nonce(run, client, first_link(run, client, nonce) if opening.agreement.proof.chosen_later else nonce),
         )
         signed = SignedContribution.sign(statement, key).encode()
-        self.state = replace(
-            state, checkpoint=format_checkpoint(checkpoint), statement=digest(signed), nonce=nonce, contributed=request.round
-        )
+        self.state = replace(state, checkpoint=format_checkpoint(checkpoint), statement=signed, nonce=nonce, contributed=request.round)
         self.seconds = {"training-s": trained_at - began, "proving-s": proved_at - trained_at}
         return unflatten(rule, update), len(x), TrainReply(signed, commitment, encode_scalars(blinds), proof)
 
-    def _prove(self, expected: Expected, update: IntArray, x: IntArray, y: IntArray, indices: IntArray) -> bytes:
+    def prove(self, request: ProveRequest, view: LedgerView, weights: Sequence[IntArray], trainer: Trainer) -> ProveReply:
+        """Prove the contribution that stands in the ledger, when the second beacon chose it.
+
+        Raises
+        ------
+        MemberError
+            The contributions are not those that the last nonce was revealed for, the beacon did not choose this client, or the model is
+            not the one that it trained from.
+        """
+        state = self._enrolled()
+        opening, run = state.opening(), state.run
+        checkpoint = view.follow(verifier_of(opening), state.last())
+        entry = decode_entry(view.entry)
+        if not isinstance(entry, CommitmentsEntry) or entry.round != request.round or not commits_to(entry, state.statement):
+            raise MemberError(f"the ledger does not hold this client's contribution to round {request.round}: there is nothing to prove")
+        if view.entry_index != checkpoint.size - 1 or state.opened != request.round or checkpoint != state.last():
+            raise MemberError(f"the checkpoint changed after the nonces that choose the provers of round {request.round} were revealed")
+        nonces = nonces_by_client(request, opening.agreement)
+        if self._first_link().hex() not in nonces.values():
+            raise MemberError("the choice of provers leaves out the nonce that this client committed to")
+        contributed = {item.client: item.contribution.digest for item in entry.contributions if item.client in nonces}
+        drawn = beacon(run, request.round, checkpoint, nonces)
+        chosen = provers(drawn, contributed, opening.agreement.proof.provers(len(contributed)))
+        said, rule = decode_contribution(state.statement).statement, opening.agreement.rule
+        if digest(state.statement) not in [contributed[number] for number in chosen]:
+            raise MemberError(f"the beacon did not choose this client to prove its contribution to round {request.round}")
+        if digest(dump_vector(flatten(weights))) != said.model:
+            raise MemberError("the model that the server sent is not the one that this client trained from")
+        x, y = self._checked_data(rule)
+        indices = batch_indices(entry.beacon, said.client, len(x), rule.samples)
+        update = _train(trainer, rule, entry.beacon, said.client, weights, x[indices], y[indices])
+        expected = Expected(opening.agreement.federation.name, run, request.round, said.model, entry.beacon, False, rule, flatten(weights))
+        began = time.perf_counter()
+        proof = self._proof(expected, update, x, y, indices)
+        self.seconds = {"proving-s": time.perf_counter() - began}
+        reference = Reference.of(proof, TRAINING_PROOF)
+        statement = ProofStatement(run=run, round=request.round, client=said.client, contribution=digest(state.statement), proof=reference)
+        return ProveReply(SignedProof.sign(statement, signing_key(self.secret)).encode(), proof)
+
+    def _first_link(self) -> bytes:
+        """Return the nonce that helps to choose the provers."""
+        state = self._enrolled()
+        return first_link(state.run, public_key(signing_key(self.secret)), state.nonce)
+
+    def _proof(self, expected: Expected, update: IntArray, x: IntArray, y: IntArray, indices: IntArray) -> bytes:
         """Prove that ``update`` is the agreed training on the samples at ``indices``."""
         state = self._enrolled()
         enrolled = decode_enrolment(state.enrolment).statement
@@ -327,38 +375,9 @@ class Member:
         return features64, labels64
 
 
-def _agreement(data: bytes) -> AgreementEntry:
-    entry = decode_entry(data)
-    if not isinstance(entry, AgreementEntry):
-        raise MemberError(f"the server shows an entry of kind {entry.kind} where the agreement should be")
-    return entry
-
-
-def _first_model(agreement: Agreement) -> str:
-    """Return the digest of the first model that an agreement gives."""
-    if agreement.model.seed is None:
-        return agreement.model.initial or ""
-    return digest(dump_vector(flatten(initial_weights(agreement.rule, bytes.fromhex(agreement.model.seed)))))
-
-
-def _verifier(opening: AgreementEntry) -> Ed25519Verifier:
-    return Ed25519Verifier(VerifierKey.parse(opening.log_key))
-
-
-def _commits_to(entry: Entry, statement: str) -> bool:
-    if isinstance(entry, EnrolmentEntry):
-        return digest(entry.enrolment.encode()) == statement
-    if isinstance(entry, RoundEntry):
-        found = (verdict.contribution for verdict in entry.verdicts if verdict.accepted)
-        return any(reference is not None and reference.digest == statement for reference in found)
-    return False
-
-
-def _next_round(entry: Entry) -> int:
-    return entry.round + 1 if isinstance(entry, RoundEntry) else 1
-
-
-def _model(entry: Entry) -> str | None:
-    if isinstance(entry, RoundEntry):
-        return entry.model_after.digest
-    return entry.model.digest if isinstance(entry, AgreementEntry) else None
+def _train(trainer: Trainer, rule: Rule, beacon_hex: str, client: str, weights: Sequence[IntArray], x: IntArray, y: IntArray) -> IntArray:
+    """Return the update, one flat vector, of a round's training on these samples."""
+    dropped = dropped_units(rule, bytes.fromhex(beacon_hex), bytes.fromhex(client))
+    update = flatten(update_of(rule, weights, trainer.train(weights, x, y, dropped)))
+    check_norm(rule, update)
+    return update

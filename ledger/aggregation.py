@@ -43,23 +43,27 @@ class ServerOptimizer:
         Weights are kept within ``(-2^bits, 2^bits)``: the one place where a model is clipped, and the audit clips alike.
     weight_bits : int
         Fractional bits of a weight; the optimisers compute on real values ``integer·2^-weight_bits``.
+    coefficient_bits : int
+        Fractional bits that an update has besides (see :class:`zk.plan.Plan`): the mean is rounded to the model's grid, once.
     """
 
     rule: Aggregation
     weight_range_bits: int
     weight_bits: int
+    coefficient_bits: int = 0
     _first: FloatVector | None = None
     _second: FloatVector | None = None
 
     def step(self, model: IntVector, total: IntVector, samples: int) -> IntVector:
         """Return the next model from the weighted sum of the accepted updates and the sum of their weights."""
-        change = rounded_mean(total, samples) if self.rule.optimizer is Optimizer.AVERAGE else self._adaptive(total, samples)
+        divisor = samples << self.coefficient_bits
+        change = rounded_mean(total, divisor) if self.rule.optimizer is Optimizer.AVERAGE else self._adaptive(total, divisor)
         limit = (1 << self.weight_range_bits) - 1
         return np.asarray(np.clip(model + change, -limit, limit), dtype=np.int64)
 
-    def _adaptive(self, total: IntVector, samples: int) -> IntVector:
+    def _adaptive(self, total: IntVector, divisor: int) -> IntVector:
         rule, scale = self.rule, float(1 << self.weight_bits)
-        mean = total.astype(np.float64) / float(samples) / scale
+        mean = total.astype(np.float64) / float(divisor) / scale
         first = np.zeros_like(mean) if self._first is None else self._first
         if rule.optimizer is Optimizer.MOMENTUM:
             self._first = first * rule.momentum + mean

@@ -6,6 +6,7 @@ refused with one line that names the field.
 """
 
 import json
+import math
 import tomllib
 from enum import StrEnum
 from fractions import Fraction
@@ -13,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_snake
 
 from ledger.errors import FormatError
@@ -22,8 +23,10 @@ from zk.rule import Loss, Plan, Rule
 
 LABEL_SLOTS = 16
 MAX_PARTICIPANTS = 200  # a round entry stays below 65,535 bytes
+MIN_ROW_WIDTH = 64  # what a proof about a large data set takes
 MAX_ROW_WIDTH = 16_384  # py_ecc derives a generator in 6 ms
 MAX_LOCAL_SAMPLES = 65_536  # of one client in one round, batch times steps
+DROPOUTS = {0.0: 0, 0.2: 5, 0.5: 2}  # a rate, and one of how many units that is
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$")]
 
@@ -67,12 +70,25 @@ class Model(Section):
 
 
 class Training(Section):
-    """The rule of one round's local training; ``learning_rate / batch`` must be ``m·2^-l``."""
+    """The rule of one round's local training; ``learning_rate / batch`` must be ``m·2^-l``.
+
+    ``momentum`` and ``weight_decay`` (decoupled: a step takes ``learning_rate·weight_decay`` of each weight away) are those of Keras'
+    SGD; each stands for the shortest decimal that reads as its float. ``dropout`` is the rate in each hidden layer.
+    """
 
     loss: Loss = Field(default=Loss.SOFTMAX)
     batch: int = Field(default=32, ge=1, le=65_536)
     local_steps: int = Field(default=16, ge=1, le=65_536)
     learning_rate: float = Field(default=0.125, gt=0, le=1024, allow_inf_nan=False)
+    momentum: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.0, ge=0, le=1024, allow_inf_nan=False)
+    dropout: float = Field(default=0.0, allow_inf_nan=False)
+
+    @field_validator("dropout")
+    @classmethod
+    def _exact_rate(cls, rate: float) -> float:
+        _require(rate in DROPOUTS, f"the rates that can be scaled exactly are {', '.join(map(str, DROPOUTS))}")
+        return rate
 
 
 class FixedPoint(Section):
@@ -91,6 +107,7 @@ class FixedPoint(Section):
     weight_range_bits: int
     rate_numerator: int
     rate_shift: int
+    coefficient_bits: int = 0
 
 
 class Rounds(Section):
@@ -115,6 +132,7 @@ class Aggregation(Section):
     """FedAvg weighted by enrolled samples, then a server optimiser (Reddi et al., ICLR 2021).
 
     ``average`` applies the mean as it is, exactly; the others use ``learning_rate``, ``momentum`` (or ``beta_1``), ``beta_2``, ``epsilon``.
+    An update with a larger L2 norm than ``maximum_update_norm`` is rejected.
     """
 
     weighting: Literal["samples"] = "samples"
@@ -123,16 +141,28 @@ class Aggregation(Section):
     momentum: float = Field(default=0.9, ge=0, lt=1, allow_inf_nan=False)
     beta_2: float = Field(default=0.99, ge=0, lt=1, allow_inf_nan=False)
     epsilon: float = Field(default=0.001, gt=0, le=1, allow_inf_nan=False)
+    maximum_update_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 class Proof(Section):
     """What an update must prove.
 
     ``training``: that it is exactly the agreed training on the enrolled data (:mod:`zk.training`). ``none``: nothing; it is committed to
-    and signed.
+    and signed. With a ``rate`` below 1, that share of the contributions, rounded up, must be proved: which ones a second beacon chooses
+    when all of them stand in the ledger.
     """
 
     kind: Literal["training", "none"] = "training"
+    rate: float = Field(default=1.0, gt=0, le=1, allow_inf_nan=False)
+
+    @property
+    def chosen_later(self) -> bool:
+        """Whether a second beacon chooses who must prove."""
+        return self.kind == "training" and self.rate < 1
+
+    def provers(self, contributions: int) -> int:
+        """Return how many of so many contributions must be proved: at least one, as long as there is any."""
+        return math.ceil(Fraction(repr(self.rate)) * contributions)  # as it is written: 0.1 of 10 is 1
 
 
 class Privacy(Section):
@@ -192,8 +222,12 @@ class Agreement(Section):
         )
         # a round lists a nonce for every client at most, and a verdict for every participant
         _require(
-            88 * federation.clients + 210 * rounds.participants <= 62_000,
+            88 * federation.clients + 223 * rounds.participants <= 62_600,
             f"{federation.clients} clients with {rounds.participants} participants do not fit an entry of 65,535 bytes: lower one of them",
+        )
+        _require(
+            not self.proof.chosen_later or 490 * rounds.participants <= 62_600,
+            f"rounds.participants is {rounds.participants}: with proof.rate below 1 a round has room for 127",
         )
         _require(
             rounds.minimum_accepted <= rounds.participants,
@@ -228,7 +262,7 @@ class Agreement(Section):
         )
         # the weighted sum of all updates must stay an exact 64-bit integer
         _require(
-            rounds.participants * federation.maximum_samples << rule.plan.weight_range_bits + 1 < 2**63,
+            rounds.participants * federation.maximum_samples << rule.plan.weight_range_bits + rule.plan.coefficient_bits + 1 < 2**63,
             "federation.maximum-samples times rounds.participants is too large for an exact 64-bit sum: lower one of them",
         )
         return self
@@ -243,12 +277,16 @@ class Agreement(Section):
             batch=self.training.batch,
             steps=self.training.local_steps,
             plan=plan,
+            momentum=_decimal(self.training.momentum),
+            decay=Fraction(self.training.learning_rate) * _decimal(self.training.weight_decay),
+            dropout=DROPOUTS[self.training.dropout],
+            norm=None if self.aggregation.maximum_update_norm is None else _decimal(self.aggregation.maximum_update_norm),
         )
 
     @property
     def row_width(self) -> int:
-        """Values in a commitment row: features, the constant one and 16 label slots, up to a power of two."""
-        return 1 << (self.model.layers[0] + LABEL_SLOTS).bit_length()
+        """Values in a commitment row: features, the constant one and 16 label slots, up to a power of two, 64 at least."""
+        return max(MIN_ROW_WIDTH, 1 << (self.model.layers[0] + LABEL_SLOTS).bit_length())
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON value whose canonical encoding everybody signs."""
@@ -282,7 +320,9 @@ def complete(fields: dict[str, Any]) -> Agreement:
         if "fixed-point" not in filled:
             training = _section(Training, "training", filled)
             model = _section(Model, "model", filled)
-            plan = Plan.derive(training.learning_rate, training.batch, model.layers)
+            history = bool(training.momentum or training.weight_decay)
+            dropout = DROPOUTS[training.dropout]
+            plan = Plan.derive(training.learning_rate, training.batch, model.layers, history=history, dropout=dropout)
             filled["fixed-point"] = {name: getattr(plan, name.replace("-", "_")) for name in _plan_fields()}
         return Agreement.model_validate_json(_json(filled))
     except ValidationError as error:
@@ -314,6 +354,11 @@ def _section(kind: type[S], name: str, fields: dict[str, Any]) -> S:
 
 def _json(value: object) -> str:
     return json.dumps(value, default=lambda date: {"date or time": str(date)})  # an object, which no field of a TOML scalar takes
+
+
+def _decimal(value: float) -> Fraction:
+    """Return the shortest decimal that reads as ``value``: what somebody wrote, and what canonical JSON says."""
+    return Fraction(repr(value))
 
 
 def _plan_fields() -> list[str]:

@@ -22,8 +22,17 @@ def commit_nonce(run: str, client: str, nonce: bytes) -> str:
     return sha256(frame(b"lunaria/v1/nonce", bytes.fromhex(run), bytes.fromhex(client), nonce)).hex()
 
 
+def first_link(run: str, client: str, nonce: bytes) -> bytes:
+    """Return a nonce that is itself a commitment to ``nonce``.
+
+    A client that is to reveal twice commits to this one: first it is revealed for the beacon that chooses the provers, then ``nonce`` for
+    that of the next round.
+    """
+    return bytes.fromhex(commit_nonce(run, client, nonce))
+
+
 def beacon(run: str, round_number: int, checkpoint: Checkpoint, nonces: Mapping[int, str]) -> str:
-    """Return the beacon of a round, in hexadecimal.
+    """Return a beacon of a round, in hexadecimal: by the checkpoint, that of the participants and that of the provers differ.
 
     Parameters
     ----------
@@ -32,7 +41,7 @@ def beacon(run: str, round_number: int, checkpoint: Checkpoint, nonces: Mapping[
     round_number : int
         From 1.
     checkpoint : Checkpoint
-        The last one before the round's entry: its text without signatures is hashed.
+        The last one before the entry that the beacon stands in: its text without signatures is hashed.
     nonces : mapping of int to str
         The revealed nonces (hexadecimal) by client number; hashed in ascending order of the number.
     """
@@ -48,6 +57,15 @@ def participants(beacon_hex: str, clients: Sequence[str], count: int) -> list[in
         return sha256(frame(b"lunaria/v1/participant", bytes.fromhex(beacon_hex), bytes.fromhex(clients[number])))
 
     return sorted(sorted(range(len(clients)), key=rank)[:count])
+
+
+def provers(beacon_hex: str, contributions: Mapping[int, str], count: int) -> list[int]:
+    """Choose ``count`` of the contributions (their digests by client number) to be proved; returns ascending numbers."""
+
+    def rank(number: int) -> bytes:
+        return sha256(frame(b"lunaria/v1/prover", bytes.fromhex(beacon_hex), bytes.fromhex(contributions[number])))
+
+    return sorted(sorted(contributions, key=rank)[:count])
 
 
 def batch_indices(beacon_hex: str, client: str, enrolled: int, wanted: int) -> npt.NDArray[np.int64]:

@@ -27,7 +27,7 @@ POINTS = "application/x-lunaria-g1-points"  # 48-byte compressed points of BLS12
 SCALARS = "application/x-lunaria-scalars"  # 32-byte big-endian scalars, one after the other
 TENSOR = "application/x-npy"  # one flat little-endian integer tensor
 TRAINING_PROOF = "application/x-lunaria-training-proof-v1"  # see zk.training
-OPENING_PROOF = "application/x-lunaria-row-openings-v1"  # see zk.opening
+ENROLMENT_PROOF = "application/x-lunaria-enrolment-proof-v1"  # see zk.enrolment, ledger.enrolment
 STATEMENT = "application/x-lunaria-signed-statement+json"
 
 
@@ -47,15 +47,15 @@ class Reference(Section):
 class EnrolmentStatement(Section):
     """A client joins: it accepts the agreement, and commits to its data and to its first nonce.
 
-    ``run`` is the digest of entry 0. ``rows`` are the commitments to its samples, one each; ``opening_proof`` shows that it can open them.
-    ``nonce`` is the commitment to what it adds to the first beacon.
+    ``run`` is the digest of entry 0. ``rows`` are the commitments to its samples, one each; ``proof`` shows that they
+    are samples as agreed and that it can open them. ``nonce`` is the commitment to what it adds to the first beacon.
     """
 
     run: Hex32
     client: Hex32
     samples: int = Field(ge=1)
     rows: Reference
-    opening_proof: Reference
+    proof: Reference
     nonce: Hex32
 
 
@@ -80,7 +80,20 @@ class ContributionStatement(Section):
     nonce: Hex32
 
 
-Statement = EnrolmentStatement | ContributionStatement
+class ProofStatement(Section):
+    """A client's proof of a contribution that stands in the ledger already: asked for where ``proof.rate`` is below 1.
+
+    ``contribution`` is the digest of the signed contribution.
+    """
+
+    run: Hex32
+    round: int = Field(ge=1)
+    client: Hex32
+    contribution: Hex32
+    proof: Reference
+
+
+Statement = EnrolmentStatement | ContributionStatement | ProofStatement
 
 
 class SignedStatement(Section):
@@ -125,10 +138,18 @@ class SignedContribution(SignedStatement):
     statement: ContributionStatement
 
 
+class SignedProof(SignedStatement):
+    """A proof that was asked for later, signed."""
+
+    statement: ProofStatement
+
+
+_LABELS: dict[type[Section], str] = {EnrolmentStatement: "enrolment", ContributionStatement: "contribution", ProofStatement: "proof"}
+
+
 def _signing_bytes(statement: Statement) -> bytes:
     """Return what is signed: a label that no other kind of message shares, and the statement."""
-    label = "enrolment" if isinstance(statement, EnrolmentStatement) else "contribution"
-    return f"lunaria/v1/{label}\n".encode() + dump_json(statement.model_dump(mode="json"))
+    return f"lunaria/v1/{_LABELS[type(statement)]}\n".encode() + dump_json(statement.model_dump(mode="json"))
 
 
 class AgreementEntry(Section):
@@ -164,16 +185,43 @@ class Reveal(Section):
 
 
 class Verdict(Section):
-    """What became of one participant's reply. ``contribution`` is the signed statement, where one could be read."""
+    """What became of one participant's reply.
+
+    ``contribution`` is the signed statement, where one could be read; ``proof`` the signed statement about a proof that was asked for
+    later.
+    """
 
     client: Index
     reason: Reason
     contribution: Reference | None = None
+    proof: Reference | None = None
 
     @property
     def accepted(self) -> bool:
         """Whether the update entered the aggregate."""
         return self.reason is Reason.ACCEPTED
+
+
+class Contributed(Section):
+    """A contribution that stands, before it is known whether it must be proved."""
+
+    client: Index
+    contribution: Reference
+
+
+class CommitmentsEntry(Section):
+    """The contributions of a round, fixed before a second beacon chooses which of them must be proved (``proof.rate`` below 1).
+
+    Reveals and beacon are those that chose participants and batches. Those of the round's entry, which follows, choose the provers.
+    """
+
+    kind: Literal["commitments"] = "commitments"
+    version: Literal[1] = 1
+    round: int = Field(ge=1)
+    reveals: tuple[Reveal, ...]
+    withheld: tuple[Index, ...]
+    beacon: Hex32
+    contributions: tuple[Contributed, ...]
 
 
 class Aggregate(Section):
@@ -228,10 +276,12 @@ class ClosingEntry(Section):
     model: Hex32
 
 
-Entry = AgreementEntry | EnrolmentEntry | RoundEntry | ClosingEntry
+Entry = AgreementEntry | EnrolmentEntry | CommitmentsEntry | RoundEntry | ClosingEntry
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 _CONTRIBUTION = TypeAdapter(SignedContribution)
 _ENROLMENT = TypeAdapter(SignedEnrolment)
+_PROOF = TypeAdapter(SignedProof)
+_STATEMENT: TypeAdapter[SignedContribution | SignedProof] = TypeAdapter(SignedContribution | SignedProof)
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -261,6 +311,16 @@ def decode_contribution(data: bytes) -> SignedContribution:
 def decode_enrolment(data: bytes) -> SignedEnrolment:
     """Parse a signed enrolment; its signature is not checked here."""
     return _decode(_ENROLMENT, data, "the enrolment")
+
+
+def decode_proof(data: bytes) -> SignedProof:
+    """Parse a signed proof statement; neither its signature nor the proof are checked here."""
+    return _decode(_PROOF, data, "the proof statement")
+
+
+def decode_statement(data: bytes) -> SignedContribution | SignedProof:
+    """Parse either of the two; nothing is checked here."""
+    return _decode(_STATEMENT, data, "the statement")
 
 
 def _decode(adapter: TypeAdapter[T], data: bytes, what: str) -> T:

@@ -12,6 +12,7 @@ and renamed, and then its folder is synced. A crash leaves at most a temporary f
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from ledger.errors import FormatError, StorageError, VerificationError
@@ -71,13 +72,9 @@ class EvidenceStore:
             The file was changed: its digest is another.
         """
         path = self.path(digest)
-        try:
-            with path.open("rb") as file:
-                data = file.read(limit + 1)
-        except FileNotFoundError:
-            raise StorageError(f"evidence {digest} is missing from {self.folder}") from None
-        except OSError as error:
-            raise StorageError(f"cannot read {path}: {error.strerror}") from error
+        data = read_capped(path, limit)
+        if data is None:
+            raise StorageError(f"evidence {digest} is missing from {self.folder}")
         if len(data) > limit:
             raise FormatError(f"evidence {digest} is over the limit of {limit} bytes")
         if sha256(data).hex() != digest:
@@ -94,6 +91,12 @@ class EvidenceStore:
         """
         _check_digest(digest)
         return self.folder / digest[:2] / digest[2:]
+
+    def digests(self) -> Iterator[str]:
+        """Yield the digests of all files that are named like evidence, in no order."""
+        for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
+            if _DIGEST.fullmatch(path.parent.name + path.name):
+                yield path.parent.name + path.name
 
     def __contains__(self, digest: str) -> bool:
         """Whether there is a file with this digest for a name; only ``get`` checks that it is intact."""
@@ -125,6 +128,23 @@ def write_durably(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_capped(path: Path, limit: int) -> bytes | None:
+    """Return the file at ``path``, or its first ``limit + 1`` bytes if it is longer; None where there is none.
+
+    Raises
+    ------
+    StorageError
+        It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(limit + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
 
 
 def sync_folder(folder: Path) -> None:

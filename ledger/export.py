@@ -19,11 +19,21 @@ from ledger.agreement import Section
 from ledger.archive import FORMAT, INDEX, ArchiveWriter
 from ledger.canonical import dump_json
 from ledger.checkpoint import parse_checkpoint
-from ledger.entries import AgreementEntry, EnrolmentEntry, Entry, Reference, RoundEntry, decode_contribution, decode_entry
+from ledger.entries import (
+    AgreementEntry,
+    CommitmentsEntry,
+    EnrolmentEntry,
+    Entry,
+    ProofStatement,
+    Reference,
+    RoundEntry,
+    decode_entry,
+    decode_statement,
+)
 from ledger.errors import FormatError, StorageError
 from ledger.evidence import EvidenceStore
 from ledger.note import parse as parse_note
-from ledger.store import Store
+from ledger.storage import ledger_of
 from ledger.tiles import bundles_of, encode_bundle, encode_tile, entries_path, tile_path, tiles_of
 from ledger.verdicts import KEPT
 
@@ -54,8 +64,8 @@ def write_export(run: Path, path: Path, *, updates: bool = True) -> int:
     StorageError
         The folder holds no ledger, or evidence is missing.
     """
-    evidence = EvidenceStore(run / "evidence")
-    with Store.open(run / "ledger.db", create=False) as store:
+    store, evidence = ledger_of(run)
+    with store:
         note = store.latest_checkpoint()
         if note is None:
             raise StorageError(f"{run} holds no signed checkpoint yet")
@@ -91,29 +101,49 @@ def references(entry: Entry) -> Iterator[Reference]:
         yield entry.model
     elif isinstance(entry, EnrolmentEntry):
         yield entry.enrolment.statement.rows
-        yield entry.enrolment.statement.opening_proof
+        yield entry.enrolment.statement.proof
+    elif isinstance(entry, CommitmentsEntry):
+        yield from (item.contribution for item in entry.contributions)
     elif isinstance(entry, RoundEntry):
         yield entry.model_after
         if entry.aggregate is not None:
             yield entry.aggregate.sum
             yield entry.aggregate.blinds
         for verdict in entry.verdicts:
-            if verdict.contribution is not None:
+            yield from (reference for reference in (verdict.contribution, verdict.proof) if reference is not None)
+
+
+def statements(entry: Entry) -> Iterator[Reference]:
+    """Yield those of its :func:`references` that are signed statements whose parts are kept."""
+    if isinstance(entry, RoundEntry):
+        for verdict in entry.verdicts:
+            if verdict.contribution is not None and verdict.reason in KEPT:
                 yield verdict.contribution
+            if verdict.proof is not None:
+                yield verdict.proof
+
+
+def parts(statement: bytes, *, updates: bool = True) -> list[Reference]:
+    """Return what a contribution, or a proof that was asked for later, refers to; without ``updates`` a contribution's commitment only.
+
+    Raises
+    ------
+    FormatError
+        It is malformed.
+    """
+    said = decode_statement(statement).statement
+    if isinstance(said, ProofStatement):
+        return [said.proof] if updates else []
+    opened = [said.update, said.blinds, said.proof] if updates else []
+    return [reference for reference in (said.commitment, *opened) if reference is not None]
 
 
 def _evidence(entries: Iterable[bytes], evidence: EvidenceStore, updates: bool) -> Iterator[tuple[str, int]]:
     """Yield digest and size of all evidence that an export holds."""
     for data in entries:
         entry = decode_entry(data)
-        for reference in references(entry):
+        found = list(references(entry))
+        for statement in statements(entry):
+            found += parts(evidence.get(statement.digest, statement.size), updates=updates)
+        for reference in found:
             yield reference.digest, reference.size
-        if isinstance(entry, RoundEntry):
-            for verdict in entry.verdicts:
-                if verdict.contribution is not None and verdict.reason in KEPT:
-                    signed = decode_contribution(evidence.get(verdict.contribution.digest, verdict.contribution.size))
-                    statement = signed.statement
-                    parts = [statement.commitment, *([statement.update, statement.blinds, statement.proof] if updates else [])]
-                    for part in parts:
-                        if part is not None:
-                            yield part.digest, part.size

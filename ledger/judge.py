@@ -24,6 +24,7 @@ from ledger.entries import (
     Reference,
     SignedContribution,
     decode_contribution,
+    decode_proof,
 )
 from ledger.errors import FormatError, VerificationError
 from ledger.state import RunState
@@ -36,7 +37,7 @@ from zk.field import ORDER, decode_scalars
 from zk.group import POINT_BYTES, Point
 from zk.pedersen import CommitmentKey
 from zk.rule import Rule
-from zk.sgd import unflatten
+from zk.sgd import unflatten, within_norm
 from zk.training.proof import TrainingProof
 from zk.training.statement import TrainingStatement
 
@@ -52,7 +53,8 @@ class Expected:
     federation, run, round, model, beacon
         Name of the federation, digest of entry 0, round number, digest of the global model, beacon (digests in hexadecimal).
     proof : bool
-        Whether the agreement asks for a proof of training.
+        Whether every contribution must bring its proof of training. Where a second beacon chooses, proofs come later
+        (:func:`judge_proof`).
     rule : Rule
         The rule of local training.
     weights : int64 array of shape (rule.size,)
@@ -72,7 +74,7 @@ class Expected:
     def of(cls, state: RunState, beacon: str, weights: IntVector) -> Self:
         """Return what the next round expects."""
         agreement = state.opening.agreement
-        proof = agreement.proof.kind == "training"
+        proof = agreement.proof.kind == "training" and not agreement.proof.chosen_later
         return cls(agreement.federation.name, state.run, state.rounds + 1, state.model.digest, beacon, proof, agreement.rule, weights)
 
 
@@ -143,9 +145,12 @@ def open_parts(expected: Expected, key: CommitmentKey, statement: ContributionSt
         update = load_vector(parts.update, expected.rule.size, "the update")
     except FormatError:
         return Reason.WRONG_SHAPE
-    limit = 1 << expected.rule.plan.weight_range_bits
-    if not within(update, 2 * limit) or not within(expected.weights + update, limit):
+    finer = expected.rule.plan.coefficient_bits
+    limit = 1 << expected.rule.plan.weight_range_bits + finer
+    if not within(update, 2 * limit) or not within((expected.weights << finer) + update, limit):
         return Reason.OUT_OF_RANGE
+    if not within_norm(expected.rule, update):
+        return Reason.ABOVE_NORM
     rows = key.rows_for(expected.rule.size)
     try:
         return Opened(update, key.decode(parts.commitment, rows), decode_scalars(parts.blinds, rows))
@@ -177,6 +182,40 @@ def equations(
     elif proof:
         return Reason.BAD_PROOF
     return checks
+
+
+def judge_proof(
+    expected: Expected,
+    member: EnrolmentStatement,
+    rows: bytes,
+    contribution: str,
+    update: IntVector,
+    statement: bytes,
+    proof: bytes,
+) -> Reason | TrainingProof:
+    """Judge a proof that was asked for later: return what remains to be checked, or why there is nothing.
+
+    Parameters
+    ----------
+    expected, member, rows
+        As for :func:`equations`.
+    contribution : str
+        The digest of the signed contribution that must be proved.
+    update : int64 array of shape (rule.size,)
+        The contributed update.
+    statement, proof : bytes
+        What the client sent. Unless it signed for this proof of this contribution, it has not proved anything: ``no-proof``.
+    """
+    try:
+        signed = decode_proof(statement)
+        signed.check()
+    except (FormatError, VerificationError):
+        return Reason.NO_PROOF
+    said = signed.statement
+    named = (said.run, said.round, said.client, said.contribution, said.proof)
+    if named != (expected.run, expected.round, member.client, contribution, Reference.of(proof, TRAINING_PROOF)):
+        return Reason.NO_PROOF
+    return TrainingProof(training_statement(expected, member, rows, update), proof)
 
 
 def training_statement(expected: Expected, member: EnrolmentStatement, rows: bytes, update: IntVector) -> TrainingStatement:

@@ -2,7 +2,7 @@
 
 ::
 
-    ledger.db      entries, tree, signed checkpoints (ledger.store)
+    ledger.db      entries, tree, signed checkpoints (ledger.store); or elsewhere, by storage.toml (ledger.storage)
     evidence/      files named by their digest (ledger.evidence)
     checkpoint     the last signed checkpoint, for everybody
     ledger.lock    held while a process has the log open
@@ -17,7 +17,7 @@ An append goes through these steps, each durable before the next one begins:
 A crash between two of them is repaired forward by the next :meth:`Log.open`, which does what is missing of 3 and
 4. No step is ever undone. A checkpoint is only signed for the tree in the store, in which nothing changes, and
 only after everything that was signed before has been found to agree with it: where a checkpoint, kept or
-published, is not of this tree, as when ``ledger.db`` comes from an old copy, the log does not open.
+published, is not of this tree, as when the database comes from an old copy, or where the ledger is on hold, the log does not open.
 """
 
 import fcntl
@@ -32,8 +32,9 @@ from typing import Self
 from ledger import merkle
 from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.errors import LedgerError, StorageError
-from ledger.evidence import EvidenceStore, sync_folder, write_durably
+from ledger.evidence import EvidenceStore, read_capped, sync_folder, write_durably
 from ledger.note import MAX_NOTE_SIZE, Signer
+from ledger.storage import Storage
 from ledger.store import Store
 
 
@@ -46,8 +47,8 @@ class Log:
         The evidence that entries refer to.
     """
 
-    def __init__(self, folder: Path, store: Store, signer: Signer) -> None:
-        self.evidence = EvidenceStore(folder / "evidence")
+    def __init__(self, folder: Path, store: Store, evidence: EvidenceStore, signer: Signer) -> None:
+        self.evidence = evidence
         self._file = folder / "checkpoint"
         self._store = store
         self._signer = signer
@@ -72,13 +73,14 @@ class Log:
         Raises
         ------
         StorageError
-            There is none, another process has it open, it belongs to another key, it is damaged, or a
-            checkpoint of it is not of its tree.
+            There is none, another process has it open, it belongs to another key, it is damaged, a checkpoint of
+            it is not of its tree, or it is on hold.
         """
         with ExitStack() as stack:
             stack.enter_context(_exclusive(folder, create))
-            store = stack.enter_context(Store.open(folder / "ledger.db", create=create))
-            log = cls(folder, store, signer)
+            storage = Storage.of(folder)
+            store = stack.enter_context(storage.open_store(folder, create=create))
+            log = cls(folder, store, storage.open_evidence(folder), signer)
             log._resources = stack.pop_all()
             return log
 
@@ -159,7 +161,9 @@ class Log:
 
     def _repair(self) -> tuple[Checkpoint, bytes]:
         """Check everything signed before against the tree; then do what is missing of steps 3 and 4."""
-        published, kept = _read(self._file), self._store.latest_checkpoint()
+        for reason in self._store.holds():
+            raise StorageError(f"{self._store.name} is on hold: {reason}")
+        published, kept = read_capped(self._file, MAX_NOTE_SIZE), self._store.latest_checkpoint()
         if published is not None:
             self._check(published, str(self._file))
         size = self._store.size()
@@ -178,11 +182,11 @@ class Log:
         size = self._store.size()
         if checkpoint.size > size:
             raise StorageError(
-                f"{what} covers {checkpoint.size} entries, ledger.db has {size}: it is an old copy, or damaged; "
-                "going on would fork the log, bring back the newest ledger.db"
+                f"{what} covers {checkpoint.size} entries, {self._store.name} has {size}: it is an old copy, or damaged; "
+                "going on would fork the log, bring back the newest one"
             )
         if merkle.root(checkpoint.size, self._store.node) != checkpoint.root:
-            raise StorageError(f"{what} is of another tree: ledger.db was changed or damaged; restore it")
+            raise StorageError(f"{what} is of another tree: {self._store.name} was changed or damaged; see 'lunaria fsck'")
         return checkpoint
 
     def _sign(self, size: int) -> tuple[Checkpoint, bytes]:
@@ -212,13 +216,3 @@ def _exclusive(folder: Path, create: bool) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_NOTE_SIZE + 1)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error

@@ -30,7 +30,7 @@ Seven entries, ``a b c d e f`` and ``j`` being leaf hashes (RFC 9162, section 2.
 >>> k, l = node_hash(g, h), node_hash(i, j)
 >>> nodes = {}
 >>> for size, leaf in enumerate(leaves):
-...     for level, index, value in new_nodes(size, leaf, lambda *node: nodes[node]):
+...     for level, index, value in new_nodes(size, [leaf], lambda *node: nodes[node]):
 ...         nodes[level, index] = value
 >>> read = lambda level, index: nodes[level, index]
 >>> root(7, read) == node_hash(k, l) == root_of(leaves)
@@ -165,21 +165,32 @@ def consistency_proof(old: int, new: int, read: NodeReader) -> list[bytes]:
     return proof[::-1]
 
 
-def new_nodes(size_before: int, leaf: bytes, read: NodeReader) -> list[tuple[int, int, bytes]]:
-    """Complete subtrees that come into being when ``leaf`` is appended to ``size_before`` entries.
+def new_nodes(size_before: int, leaves: Sequence[bytes], read: NodeReader) -> list[tuple[int, int, bytes]]:
+    """Complete subtrees that come into being when ``leaves`` are appended to ``size_before`` entries.
+
+    Parameters
+    ----------
+    size_before
+        Number of entries before.
+    leaves
+        Hashes of the new entries in order, 32 bytes each.
+    read
+        Reader of the subtrees that were complete before; asked for at most one of each level.
 
     Returns
     -------
     list[tuple[int, int, bytes]]
-        ``(level, index, hash)`` from the leaf itself upwards: one, and one more for every trailing 1 bit of
+        ``(level, index, hash)``, level by level from the leaves upwards. A single leaf is one, and one more for every trailing 1 bit of
         ``size_before``.
     """
-    level, index, value = 0, size_before, leaf
-    nodes = [(level, index, value)]
-    while index & 1:  # a right child: its parent is now complete
-        value = node_hash(read(level, index - 1), value)
-        level, index = level + 1, index >> 1
-        nodes.append((level, index, value))
+    nodes: list[tuple[int, int, bytes]] = []
+    level, first, row = 0, size_before, list(leaves)
+    while row:
+        nodes += [(level, index, value) for index, value in enumerate(row, start=first)]
+        if first & 1:  # a right child: its sibling was complete before
+            row.insert(0, read(level, first - 1))
+        row = [node_hash(row[i], row[i + 1]) for i in range(0, len(row) - 1, 2)]
+        level, first = level + 1, first >> 1
     return nodes
 
 

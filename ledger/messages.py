@@ -95,12 +95,12 @@ class EnrolReply(Fields):
 
     statement: bytes
     rows: bytes
-    opening_proof: bytes
+    proof: bytes
 
 
 @dataclass(frozen=True)
 class RevealRequest(Fields):
-    """Asks for the nonce of the coming round."""
+    """Asks for the nonce of a round, or for the one that helps to choose its provers: the entry in the view says which."""
 
     round: int
 
@@ -129,3 +129,20 @@ class TrainReply(Fields):
     commitment: bytes
     blinds: bytes
     proof: bytes = b""
+
+
+@dataclass(frozen=True)
+class ProveRequest(Fields):
+    """Asks for the proof of a contribution that stands in the ledger: the nonces that chose it, by client number."""
+
+    round: int
+    clients: list[int]
+    nonces: list[bytes]
+
+
+@dataclass(frozen=True)
+class ProveReply(Fields):
+    """A signed proof statement, and the proof."""
+
+    statement: bytes
+    proof: bytes

@@ -11,25 +11,28 @@ from ledger.archive import ArchiveReader
 from ledger.beacon import beacon, commit_nonce
 from ledger.canonical import digest, dump_vector, load_vector
 from ledger.checkpoint import Checkpoint
-from ledger.enrolment import judge_enrolment
+from ledger.enrolment import UNPROVED, enrolment_proof_bytes, judge_enrolment
 from ledger.entries import (
     MAX_ENTRY_BYTES,
     SCALARS,
     STATEMENT,
     TENSOR,
+    TRAINING_PROOF,
     Aggregate,
     AgreementEntry,
     ClosingEntry,
+    CommitmentsEntry,
     ContributionStatement,
     EnrolmentEntry,
     Entry,
     Reference,
     RoundEntry,
     Verdict,
+    decode_proof,
 )
 from ledger.errors import FormatError, LedgerError, VerificationError
 from ledger.export import evidence_name
-from ledger.judge import Expected, Opened, Parts, equations, judge_statement, open_parts, sum_equation
+from ledger.judge import Expected, Opened, Parts, equations, judge_proof, judge_statement, open_parts, sum_equation
 from ledger.report import Check, Halt, Report
 from ledger.state import RunState
 from ledger.verdicts import EXPLANATIONS, FROM_STATEMENT, KEPT, Reason
@@ -37,10 +40,9 @@ from zk import batch
 from zk.errors import EncodingError, ZkError
 from zk.field import SCALAR_BYTES, decode_scalars
 from zk.group import POINT_BYTES, Group, Point
-from zk.opening import proof_bytes
 from zk.pedersen import commitment_key
-from zk.rule import tables_digest
 from zk.sgd import flatten, initial_weights
+from zk.tables import tables_digest
 
 MAX_PROOF_BYTES = 2**24
 MAX_EVIDENCE_BYTES = 2**30
@@ -90,7 +92,10 @@ class Replay:
         self._root_at, self._archive, self._report, self._updates = root_at, archive, report, updates
         self._rule = opening.agreement.rule
         self._key = commitment_key(group, opening.agreement.row_width)
-        self._optimizer = ServerOptimizer(opening.agreement.aggregation, self._rule.plan.weight_range_bits, self._rule.weight_bits)
+        plan = self._rule.plan
+        self._optimizer = ServerOptimizer(
+            opening.agreement.aggregation, plan.weight_range_bits, self._rule.weight_bits, plan.coefficient_bits
+        )
         self._pending: list[_Pending] = []
         self._on_trust = 0
         self._unread = False  # whether an accepted statement could not be followed, so that its nonce is unknown
@@ -116,6 +121,8 @@ class Replay:
         try:
             if isinstance(entry, EnrolmentEntry):
                 self._enrolment(position, entry)
+            elif isinstance(entry, CommitmentsEntry):
+                contributions = self._contributions(position, entry)
             elif isinstance(entry, RoundEntry):
                 contributions = self._round(position, entry)
             elif isinstance(entry, ClosingEntry):
@@ -135,6 +142,9 @@ class Replay:
         report.summary |= {"clients": len(state.members), "rounds": state.rounds, "outcome": self._outcome, "model": state.model.digest}
         if self._on_trust:
             report.notes.append(f"{self._on_trust} rejections are the server's word: nothing was left from which to judge them again")
+        proof = state.opening.agreement.proof
+        if proof.chosen_later:
+            report.notes.append(f"proof.rate is {proof.rate}: the other updates were accepted without proof, as agreed")
         if state.rounds:
             report.notes.append("test results are the server's word: recompute them with the test data and the models")
 
@@ -159,35 +169,57 @@ class Replay:
         statement = entry.enrolment.statement
         most = min(statement.samples, self._state.opening.agreement.federation.maximum_samples)
         rows = self._fetch(position, statement.rows, "the commitments to the data", POINT_BYTES * most)
-        proof = self._fetch(position, statement.opening_proof, "the proof of opening", proof_bytes(self._key.width))
+        limit = enrolment_proof_bytes(most, self._rule, self._key.width)
+        proof = self._fetch(position, statement.proof, "the enrolment proof", limit)
         if rows is None or proof is None:
             return
         try:
-            _, equation = judge_enrolment(self._state, self._key, entry.enrolment.encode(), rows, proof)
+            _, equations = judge_enrolment(self._state, self._key, entry.enrolment.encode(), rows, proof)
         except LedgerError as error:
             self._report.find(Check.ENROLMENTS, position, str(error))
             return
-        reason = f"client {len(self._state.members)}: the proof that it can open its commitments does not verify"
-        self._pending.append(_Pending(equation, Check.ENROLMENTS, position, reason))
+        reason = f"client {len(self._state.members)}: {UNPROVED}"
+        self._pending += [_Pending(equation, Check.ENROLMENTS, position, reason) for equation in equations]
 
-    def _round(self, position: int, entry: RoundEntry) -> dict[int, ContributionStatement]:
-        if self._unread:
-            raise Halt
-        if entry.round != self._state.rounds + 1:  # before a beacon is made of it
-            raise VerificationError(f"round {entry.round} follows round {self._state.rounds}")
+    def _contributions(self, position: int, entry: CommitmentsEntry) -> dict[int, ContributionStatement]:
+        """Check what is known before it is chosen who must prove: each statement, on its own."""
         self._beacon(position, entry)
         expected = Expected.of(self._state, entry.beacon, self._model)
+        contributions: dict[int, ContributionStatement] = {}
+        for item in entry.contributions:
+            who = f"client {item.client}"
+            if item.client >= len(self._state.members):
+                raise VerificationError(f"a contribution of {who}, but {len(self._state.members)} are enrolled")
+            data = self._fetch(position, item.contribution, f"the contribution of {who}", MAX_ENTRY_BYTES, STATEMENT)
+            reason, signed = judge_statement(expected, self._state.members[item.client], data) if data is not None else (None, None)
+            if reason is not None:
+                self._report.find(Check.VERDICTS, position, f"the contribution of {who} stands, but what it signed is {reason}")
+            if signed is None or reason is not None:
+                self._unread = True
+            else:
+                contributions[item.client] = signed.statement
+        return contributions
+
+    def _round(self, position: int, entry: RoundEntry) -> dict[int, ContributionStatement]:
+        self._beacon(position, entry)
+        standing = self._state.standing
+        expected = Expected.of(self._state, standing.beacon if standing else entry.beacon, self._model)
+        stands = {item.client for item in standing.contributions} if standing else set()
         contributions: dict[int, ContributionStatement] = {}
         commitments: dict[int, list[Point]] = {}
         updates: dict[int, IntVector] = {}
         for verdict in entry.verdicts:
             if verdict.client >= len(self._state.members):
                 raise VerificationError(f"a verdict about client {verdict.client}, but {len(self._state.members)} are enrolled")
-            statement = self._verdict(position, expected, verdict)
+            # what stands has passed everything but the proof, whatever came later
+            before = verdict.model_copy(update={"reason": Reason.ACCEPTED}) if verdict.client in stands else verdict
+            statement = self._verdict(position, expected, before)
             if statement is None:
                 self._unread |= verdict.accepted
                 continue
-            opened = self._parts(position, expected, verdict, statement)
+            opened = self._parts(position, expected, before, statement)
+            if verdict.client in stands:
+                self._proved_later(position, expected, verdict, opened)
             if verdict.accepted:
                 contributions[verdict.client] = statement
                 if isinstance(opened, Opened):
@@ -202,8 +234,12 @@ class Replay:
             self._fetch(position, entry.model_after, "the model", self._tensor_bytes, TENSOR)
         return contributions
 
-    def _beacon(self, position: int, entry: RoundEntry) -> None:
+    def _beacon(self, position: int, entry: CommitmentsEntry | RoundEntry) -> None:
         state = self._state
+        if self._unread:
+            raise Halt
+        if entry.round != state.rounds + 1:  # before a beacon is made of it
+            raise VerificationError(f"round {entry.round} follows round {state.rounds}")
         for reveal in entry.reveals:
             committed = state.pending.get(reveal.client)
             if committed is not None and commit_nonce(state.run, state.keys[reveal.client], bytes.fromhex(reveal.nonce)) != committed:
@@ -280,6 +316,34 @@ class Replay:
             found_is = "nothing is wrong with its contribution" if checks is Reason.ACCEPTED else f"its contribution is {checks}"
             self._report.find(Check.VERDICTS, position, f"{who} is judged {verdict.reason}, but {found_is}")
         return opened
+
+    def _proved_later(self, position: int, expected: Expected, verdict: Verdict, opened: Opened | list[Point] | None) -> None:
+        """Judge the proof that was asked for when the contribution stood already; who was asked is checked by the state."""
+        who = f"client {verdict.client}"
+        if verdict.proof is None or verdict.contribution is None:
+            self._on_trust += not verdict.accepted
+            return
+        statement = self._fetch(position, verdict.proof, f"the proof statement of {who}", MAX_ENTRY_BYTES, STATEMENT)
+        if statement is None or not isinstance(opened, Opened):
+            return
+        member = self._state.members[verdict.client]
+        try:
+            reference = decode_proof(statement).statement.proof
+        except FormatError as error:
+            self._report.find(Check.PROOFS, position, f"{who}: {error}")
+            return
+        proof = self._fetch(position, reference, f"the proof of {who}", MAX_PROOF_BYTES, TRAINING_PROOF)
+        rows = self._fetch(position, member.rows, f"the data commitments of {who}", POINT_BYTES * member.samples)
+        if proof is None or rows is None:
+            return
+        result = judge_proof(expected, member, rows, verdict.contribution.digest, opened.update, statement, proof)
+        if verdict.accepted and not isinstance(result, Reason):
+            self._pending.append(_Pending(result, Check.PROOFS, position, f"{who}: {EXPLANATIONS[Reason.BAD_PROOF]}"))
+            return
+        if not isinstance(result, Reason):
+            result = Reason.BAD_PROOF if batch.false_ones(self._key, [result]) else Reason.ACCEPTED
+        if result is not verdict.reason:
+            self._report.find(Check.PROOFS, position, f"{who} is judged {verdict.reason}, but its proof is {result}")
 
     def _commitment(self, position: int, who: str, data: bytes) -> list[Point] | None:
         try:

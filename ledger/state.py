@@ -3,23 +3,27 @@
 The server moves it forward as it appends; an audit replays it from the export. Both therefore refuse the same ledgers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ledger.beacon import participants
+from ledger.beacon import participants, provers
 from ledger.canonical import digest
 from ledger.entries import (
     AgreementEntry,
     ClosingEntry,
+    CommitmentsEntry,
+    Contributed,
     ContributionStatement,
     EnrolmentEntry,
     EnrolmentStatement,
     Entry,
     Reference,
+    Reveal,
     RoundEntry,
     encode_entry,
 )
 from ledger.errors import VerificationError
+from ledger.verdicts import Reason
 
 
 @dataclass
@@ -40,6 +44,8 @@ class RunState:
         The current global model.
     pending : dict of int to str
         By client number, the commitment to a nonce that has not been revealed or withheld yet.
+    standing : CommitmentsEntry or None
+        The contributions of the round in progress, where a second beacon chooses the provers.
     accepted : int
         Accepted updates in the last round.
     closed : bool
@@ -52,6 +58,7 @@ class RunState:
     rounds: int = 0
     model: Reference = field(init=False)
     pending: dict[int, str] = field(default_factory=dict)
+    standing: CommitmentsEntry | None = None
     accepted: int = 0
     closed: bool = False
 
@@ -71,7 +78,8 @@ class RunState:
     @property
     def size(self) -> int:
         """Number of entries so far."""
-        return 1 + len(self.members) + self.rounds + self.closed
+        commitments = self.rounds * self.opening.agreement.proof.chosen_later + (self.standing is not None)
+        return 1 + len(self.members) + commitments + self.rounds + self.closed
 
     @property
     def keys(self) -> list[str]:
@@ -81,6 +89,16 @@ class RunState:
     def participants(self, beacon: str) -> list[int]:
         """Return the numbers of the clients that a beacon chooses."""
         return participants(beacon, self.keys, self.opening.agreement.rounds.participants)
+
+    def provers(self, beacon: str, reveals: Iterable[Reveal]) -> list[int]:
+        """Return the numbers of the clients that the second beacon of the round in progress chooses, among those that revealed."""
+        revealed = {reveal.client for reveal in reveals}
+        digests = {item.client: item.contribution.digest for item in self._contributions if item.client in revealed}
+        return provers(beacon, digests, self.opening.agreement.proof.provers(len(digests)))
+
+    @property
+    def _contributions(self) -> tuple[Contributed, ...]:
+        return self.standing.contributions if self.standing else ()
 
     def check_enrolment(self, statement: EnrolmentStatement) -> None:
         """Raise VerificationError when the agreement does not allow this enrolment; the proof is checked elsewhere."""
@@ -104,7 +122,7 @@ class RunState:
         entry : Entry
             The next entry.
         contributions : mapping of int to ContributionStatement
-            For a round: the statements of the accepted clients, by number.
+            For commitments: the statements of those that contributed, for a round: of the accepted clients; by number.
 
         Raises
         ------
@@ -116,6 +134,8 @@ class RunState:
             raise VerificationError("a second agreement: there is one, and it is entry 0")
         if isinstance(entry, EnrolmentEntry):
             self._enrol(entry)
+        elif isinstance(entry, CommitmentsEntry):
+            self._commitments(entry, contributions or {})
         elif isinstance(entry, RoundEntry):
             self._round(entry, contributions or {})
         else:
@@ -133,29 +153,27 @@ class RunState:
         self.pending[len(self.members)] = statement.nonce
         self.members.append(statement)
 
+    def _commitments(self, entry: CommitmentsEntry, contributions: Mapping[int, ContributionStatement]) -> None:
+        _require(self.opening.agreement.proof.chosen_later, "contributions stand alone only where proof.rate is below 1")
+        _require(self.standing is None, "contributions follow contributions: a round has them once")
+        self._begin(entry)
+        clients = [item.client for item in entry.contributions]
+        _require(clients == sorted(set(clients)), "contributions do not stand in ascending order of the clients")
+        _require(set(clients) <= set(self.participants(entry.beacon)), "a contribution is by a client that the beacon did not choose")
+        self.standing = entry
+        self.pending = {number: contributions[number].nonce for number in clients if number in contributions}
+
     def _round(self, entry: RoundEntry, contributions: Mapping[int, ContributionStatement]) -> None:
         agreement = self.opening.agreement
-        _require(len(self.members) >= agreement.federation.minimum_clients, "a round with fewer clients than federation.minimum-clients")
-        _require(entry.round == self.rounds + 1, f"round {entry.round} follows round {self.rounds}")
-        _require(entry.round <= agreement.rounds.count, f"round {entry.round} is beyond rounds.count ({agreement.rounds.count})")
-        _require(
-            self.rounds == 0 or self.accepted >= agreement.rounds.minimum_accepted,
-            "a round follows one that had fewer accepted updates than rounds.minimum-accepted",
-        )
+        later = agreement.proof.chosen_later
+        _require(not later or self.standing is not None, "proof.rate is below 1: the contributions stand in the ledger before a round does")
+        self._begin(entry)
         _require(entry.model_before == self.model.digest, "model-before is not the model of the previous entry")
-        asked = [reveal.client for reveal in entry.reveals]
         _require(
-            asked == sorted(set(asked)) and list(entry.withheld) == sorted(set(entry.withheld)),
-            "reveals and withheld nonces do not stand in ascending order of the clients",
-        )
-        _require(
-            sorted([*asked, *entry.withheld]) == sorted(self.pending),
-            "reveals and withheld nonces are not those of the clients that had committed to one",
-        )
-        _require(
-            [verdict.client for verdict in entry.verdicts] == self.participants(entry.beacon),
+            [verdict.client for verdict in entry.verdicts] == self.participants(self.standing.beacon if self.standing else entry.beacon),
             "the verdicts are not about the clients that the beacon chose",
         )
+        self._proved_later(entry)
         accepted = [verdict.client for verdict in entry.verdicts if verdict.accepted]
         enough = len(accepted) >= max(1, agreement.rounds.minimum_accepted)
         _require(
@@ -167,11 +185,57 @@ class RunState:
         else:
             samples = sum(self.members[number].samples for number in accepted)
             _require(entry.aggregate.samples == samples, f"the aggregate counts {entry.aggregate.samples} samples instead of {samples}")
-        self.rounds, self.model, self.accepted = entry.round, entry.model_after, len(accepted)
-        self.pending = {number: contributions[number].nonce for number in accepted if number in contributions}
+        self.rounds, self.model, self.accepted, self.standing = entry.round, entry.model_after, len(accepted), None
+        if later:  # what was revealed to choose the provers commits to the next nonce
+            self.pending = {reveal.client: reveal.nonce for reveal in entry.reveals if reveal.client in accepted}
+        else:
+            self.pending = {number: contributions[number].nonce for number in accepted if number in contributions}
+
+    def _begin(self, entry: CommitmentsEntry | RoundEntry) -> None:
+        """Check what a round's entries have in common: that it is this round's turn, and the nonces behind the beacon."""
+        agreement = self.opening.agreement
+        _require(len(self.members) >= agreement.federation.minimum_clients, "a round with fewer clients than federation.minimum-clients")
+        _require(entry.round == self.rounds + 1, f"round {entry.round} follows round {self.rounds}")
+        _require(entry.round <= agreement.rounds.count, f"round {entry.round} is beyond rounds.count ({agreement.rounds.count})")
+        _require(
+            self.rounds == 0 or self.accepted >= agreement.rounds.minimum_accepted,
+            "a round follows one that had fewer accepted updates than rounds.minimum-accepted",
+        )
+        asked = [reveal.client for reveal in entry.reveals]
+        _require(
+            asked == sorted(set(asked)) and list(entry.withheld) == sorted(set(entry.withheld)),
+            "reveals and withheld nonces do not stand in ascending order of the clients",
+        )
+        _require(
+            sorted([*asked, *entry.withheld]) == sorted(self.pending),
+            "reveals and withheld nonces are not those of the clients that had committed to one",
+        )
+
+    def _proved_later(self, entry: RoundEntry) -> None:
+        """Check that the verdicts fit the contributions that stand, and the choice of who must prove."""
+        standing = {item.client: item.contribution for item in self._contributions}
+        chosen = set(self.provers(entry.beacon, entry.reveals))
+        for verdict in entry.verdicts:
+            who, reason = f"client {verdict.client}", verdict.reason
+            if verdict.client not in standing:
+                _require(verdict.proof is None, f"{who} proves what it was not asked to")
+                _require(self.standing is None or not verdict.accepted, f"{who} is accepted, but no contribution of it stands")
+                _require(reason is not Reason.WITHHELD, f"{who} is judged withheld, but had no nonce to reveal")
+                continue
+            _require(verdict.contribution == standing[verdict.client], f"{who} is judged for another contribution than the one that stands")
+            if verdict.client in entry.withheld:
+                allowed = {Reason.WITHHELD}
+            elif verdict.client in chosen:
+                allowed = {Reason.ACCEPTED, Reason.NO_PROOF, Reason.BAD_PROOF}
+            else:
+                allowed = {Reason.ACCEPTED}
+            _require(reason in allowed, f"{who} is judged {reason}, which does not follow from the choice of provers")
+            proved = verdict.client in chosen and reason is not Reason.NO_PROOF
+            _require((verdict.proof is not None) == proved, f"{who} is judged {reason} {'without' if proved else 'with'} a proof")
 
     def _close(self, entry: ClosingEntry) -> None:
         rounds = self.opening.agreement.rounds
+        _require(self.standing is None or entry.outcome == "interrupted", "the run is closed while contributions wait for their verdicts")
         _require(entry.rounds == self.rounds, f"the closing entry counts {entry.rounds} rounds instead of {self.rounds}")
         _require(entry.model == self.model.digest, "the closing entry names another model than the last round")
         _require(

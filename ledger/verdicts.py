@@ -21,11 +21,13 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong-type"
     WRONG_SHAPE = "wrong-shape"
     OUT_OF_RANGE = "out-of-range"
+    ABOVE_NORM = "above-norm"
     EVIDENCE_MISMATCH = "evidence-mismatch"
     BAD_ENCODING = "bad-encoding"
     COMMITMENT_MISMATCH = "commitment-mismatch"
     NO_PROOF = "no-proof"
     BAD_PROOF = "bad-proof"
+    WITHHELD = "withheld"
 
 
 EXPLANATIONS: dict[Reason, str] = {
@@ -44,11 +46,13 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.WRONG_TYPE: "the update is not made of 64-bit integers",
     Reason.WRONG_SHAPE: "the update does not have the model's shape",
     Reason.OUT_OF_RANGE: "the updated model leaves the agreed range of weights",
+    Reason.ABOVE_NORM: "the update is longer than the agreed maximum-update-norm",
     Reason.EVIDENCE_MISMATCH: "a part of the reply is not the one whose digest was signed",
     Reason.BAD_ENCODING: "commitment or blinds are not canonical encodings of the right length",
     Reason.COMMITMENT_MISMATCH: "the commitment does not open to the update",
     Reason.NO_PROOF: "the agreement asks for a proof of training, and there is none",
     Reason.BAD_PROOF: "the proof of training does not verify: the update is not the agreed training on the enrolled data",
+    Reason.WITHHELD: "the client kept back its nonce when it was to be chosen who must prove",
 }
 
 # Verdicts that an audit derives again from the signed statement alone …
@@ -65,4 +69,15 @@ FROM_STATEMENT = frozenset(
 )
 # … and those for which update, commitment and blinds are kept as evidence. The others are about something that was not there, or could
 # not be kept: for these an audit has the server's word.
-KEPT = frozenset({Reason.ACCEPTED, Reason.OUT_OF_RANGE, Reason.BAD_ENCODING, Reason.COMMITMENT_MISMATCH, Reason.NO_PROOF, Reason.BAD_PROOF})
+KEPT = frozenset(
+    {
+        Reason.ACCEPTED,
+        Reason.OUT_OF_RANGE,
+        Reason.ABOVE_NORM,
+        Reason.BAD_ENCODING,
+        Reason.COMMITMENT_MISMATCH,
+        Reason.NO_PROOF,
+        Reason.BAD_PROOF,
+        Reason.WITHHELD,
+    }
+)

@@ -15,10 +15,10 @@ _STYLE = {"passed": "green", "failed": "bold red", "not reached": "dim"}
 
 
 @contextmanager
-def audit_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Show how many entries an audit has gone through."""
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("auditing", total=None)
+def audit_progress(console: Console, doing: str = "auditing") -> Iterator[Callable[[int, int], None]]:
+    """Show how many entries an audit, or another pass over a ledger, has gone through."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(doing, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from ledger.errors import LedgerError
 from server.errors import ExitCode, ServerError
+from server.storage_commands import storage_app
 from zk.errors import ZkError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 log_app = typer.Typer(help="Look into a run's ledger.", no_args_is_help=True)
 app.add_typer(log_app, name="log")
+app.add_typer(storage_app)
 
 Backend = Annotated[str, typer.Option("--verify-backend", help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")]
 
@@ -49,6 +51,9 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="A new folder for the run. [default: runs/DATE-TIME]")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes everything repeatable, keys included: for experiments only.")] = None,
     proof: Annotated[str | None, typer.Option(help="training, or none: what each update must prove. [default: training]")] = None,
+    proof_rate: Annotated[
+        float | None, typer.Option(help="The share of the updates that must be proved, chosen afterwards. [default: 1]")
+    ] = None,
     verify_backend: Backend = "py_ecc",
 ) -> None:
     """Run a federation on this machine with Ray: the main job, with an audit at its end."""
@@ -56,7 +61,7 @@ def simulate(
     with _installed("federation"):
         from server.planning import Options
         from server.session import run_session
-    options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed, proof)
+    options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed, proof, proof_rate)
     folder = out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
     raise typer.Exit(run_session(options, folder, verify_backend))
 
@@ -100,7 +105,7 @@ def export(
     """Write one file with everything an auditor needs."""
     from ledger.export import write_export
 
-    count = write_export(_run_folder(run), output, updates=updates)
+    count = write_export(run, output, updates=updates)
     typer.echo(f"{output}: {count} entries, {output.stat().st_size:,} bytes")
 
 
@@ -172,16 +177,10 @@ def _installed(extra: str) -> Iterator[None]:
 
 @contextmanager
 def _store(run: Path) -> "Iterator[Store]":
-    from ledger.store import Store
+    from ledger.storage import ledger_of
 
-    with Store.open(_run_folder(run) / "ledger.db", create=False) as store:
+    with ledger_of(run)[0] as store:
         yield store
-
-
-def _run_folder(run: Path) -> Path:
-    if not (run / "ledger.db").is_file():
-        raise ServerError(f"{run} is not the folder of a run: it holds no ledger.db")
-    return run
 
 
 def _check_backend(name: str) -> None:

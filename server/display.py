@@ -43,7 +43,7 @@ class Display(Observer):
     def enrolled(self, state: RunState, refused: Sequence[str]) -> None:
         """Show who is in, and why others are not."""
         samples = sum(member.samples for member in state.members)
-        self._console.print(f"{len(state.members)} clients enrolled {samples:,} samples; every opening proof verified")
+        self._console.print(f"{len(state.members)} clients enrolled {samples:,} samples; every enrolment proof verified")
         for line in refused:
             self._console.print(f"[yellow]not enrolled[/] {line}", soft_wrap=True)
 

@@ -3,8 +3,8 @@
 ====  =========================================================================================
 code  meaning
 ====  =========================================================================================
-0     done; for ``lunaria audit``: everything verified
-1     something is false: a check of the audit failed
+0     done; for ``lunaria audit``: everything verified; for ``lunaria fsck``: intact
+1     something is false: a check of the audit failed; for ``lunaria fsck``: damaged
 2     the input is unusable: an option, an agreement, a data set, a file
 3     the run failed: too few clients enrolled, or too few updates were accepted
 4     a part of the installation is missing

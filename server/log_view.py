@@ -4,7 +4,7 @@ import base64
 
 from ledger import merkle
 from ledger.checkpoint import parse_checkpoint
-from ledger.entries import AgreementEntry, EnrolmentEntry, RoundEntry, decode_entry
+from ledger.entries import AgreementEntry, CommitmentsEntry, EnrolmentEntry, RoundEntry, decode_entry
 from ledger.errors import StorageError
 from ledger.note import parse as parse_note
 from ledger.store import Store
@@ -19,11 +19,13 @@ def entry_line(index: int, data: bytes) -> str:
     elif isinstance(entry, EnrolmentEntry):
         statement = entry.enrolment.statement
         text = f"client {statement.client[:16]} with {statement.samples} samples"
+    elif isinstance(entry, CommitmentsEntry):
+        text = f"{entry.round}: {len(entry.contributions)} contributions, before it is chosen who must prove"
     elif isinstance(entry, RoundEntry):
         text = f"{entry.round}: {verdict_text(entry)}, model {entry.model_after.digest[:16]}"
     else:
         text = f"{entry.outcome} after {entry.rounds} rounds, model {entry.model[:16]}"
-    return f"{index:>6}  {entry.kind:<10} {text}"
+    return f"{index:>6}  {entry.kind:<11} {text}"
 
 
 def inclusion_text(store: Store, index: int) -> str:

@@ -21,8 +21,8 @@ from ledger.note import Ed25519Signer
 from server.errors import ServerError
 from zk.errors import ZkError
 from zk.hashing import expand
-from zk.rule import tables_digest
 from zk.sgd import flatten, initial_weights
+from zk.tables import tables_digest
 
 if TYPE_CHECKING:
     import keras
@@ -51,6 +51,8 @@ class Options:
         Makes everything repeatable, keys included: for experiments only.
     proof : str or None
         ``training`` or ``none``: what each update must prove.
+    proof_rate : float or None
+        The share of the updates that must be proved, chosen afterwards; above 0 and at most 1.
     """
 
     agreement: Path | None = None
@@ -63,6 +65,7 @@ class Options:
     partition: str = "iid"
     seed: int | None = None
     proof: str | None = None
+    proof_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -123,9 +126,11 @@ def _prepare(options: Options) -> Plan:
         agreement = complete(_fields(options, data, rule_fields))
         samples, notes = _samples(options, agreement, data)
     else:
-        for name in ("clients", "participants", "rounds", "proof"):
+        for name in ("clients", "participants", "rounds", "proof", "proof_rate"):
             if getattr(options, name) is not None:
-                raise ServerError(f"--{name} is part of the agreement in {options.agreement}: change it there, or leave the option out")
+                raise ServerError(
+                    f"--{name.replace('_', '-')} is part of the agreement in {options.agreement}: change it there, or leave the option out"
+                )
         agreement, keras_model = read(options.agreement), None
         rule = agreement.rule
         data = load(options.data, task=TASKS[rule.loss], feature_bits=rule.plan.feature_bits, target_bits=rule.plan.logit_bits)
@@ -207,7 +212,7 @@ def _fields(options: Options, data: DataSet, layers: tuple[int, ...]) -> dict[st
             "count": DEFAULT_ROUNDS if options.rounds is None else options.rounds,
             "participants": min(clients, MAX_PARTICIPANTS) if options.participants is None else options.participants,
         },
-        "proof": {"kind": options.proof or "training"},
+        "proof": {"kind": options.proof or "training", "rate": 1.0 if options.proof_rate is None else options.proof_rate},
         "data": {"description": f"{data.name}: {data.x_train.shape[1]} features, {data.task}"},
     }
 

@@ -1,4 +1,4 @@
-"""Enrolment: who connects, accepts the agreement and can open the commitments to its data becomes a member."""
+"""Enrolment: who connects, accepts the agreement and proves that it committed to samples becomes a member."""
 
 import threading
 from collections.abc import Iterable
@@ -7,15 +7,15 @@ from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from ledger.canonical import digest
-from ledger.enrolment import judge_enrolment
-from ledger.entries import OPENING_PROOF, POINTS, EnrolmentEntry, SignedEnrolment
+from ledger.enrolment import UNPROVED, judge_enrolment
+from ledger.entries import ENROLMENT_PROOF, POINTS, EnrolmentEntry, SignedEnrolment
 from ledger.errors import LedgerError
 from ledger.messages import RECORD, EnrolReply
 from strategies.errors import StrategyError
 from strategies.observer import Observer
 from strategies.recorder import Recorder
 from strategies.selection import exchange
-from zk.equations import Equation, false_ones
+from zk.batch import Check, false_ones
 from zk.pedersen import CommitmentKey
 
 
@@ -54,7 +54,7 @@ def enrol(recorder: Recorder, key: CommitmentKey, grid: Grid, timeout: float, ob
             refused.append(f"node {node}: the agreement takes {federation.clients} clients")
         else:
             recorder.keep(reply.rows, POINTS)
-            recorder.keep(reply.opening_proof, OPENING_PROOF)
+            recorder.keep(reply.proof, ENROLMENT_PROOF)
             number = len(node_of)
             recorder.append(EnrolmentEntry(enrolment=signed))
             node_of[number] = node
@@ -72,7 +72,7 @@ Offer = tuple[int, SignedEnrolment, EnrolReply]
 def _judge(recorder: Recorder, key: CommitmentKey, replies: Iterable[Message]) -> tuple[list[Offer], list[str]]:
     """Return the enrolments that stand, and one line for each that does not."""
     offers: list[Offer] = []
-    equations: list[Equation] = []
+    checks: list[tuple[int, Check]] = []
     refused: list[str] = []
     for reply in replies:
         node = reply.metadata.src_node_id
@@ -81,14 +81,14 @@ def _judge(recorder: Recorder, key: CommitmentKey, replies: Iterable[Message]) -
             continue
         try:
             answer = EnrolReply.from_fields(reply.content.config_records.get(RECORD) or {})
-            signed, equation = judge_enrolment(recorder.state, key, answer.statement, answer.rows, answer.opening_proof)
+            signed, remaining = judge_enrolment(recorder.state, key, answer.statement, answer.rows, answer.proof)
         except LedgerError as error:
             refused.append(_refusal(node, str(error)))
             continue
+        checks += [(len(offers), check) for check in remaining]
         offers.append((node, signed, answer))
-        equations.append(equation)
-    guilty = set(false_ones(key, equations))
-    refused += [f"node {offers[i][0]}: the proof that it can open its commitments does not verify" for i in sorted(guilty)]
+    guilty = {checks[position][0] for position in false_ones(key, [check for _, check in checks])}
+    refused += [f"node {offers[i][0]}: {UNPROVED}" for i in sorted(guilty)]
     return [offer for i, offer in enumerate(offers) if i not in guilty], refused
 
 

@@ -65,7 +65,7 @@ class ExactFedAvg(Strategy):
 def server_optimizer(agreement: Agreement) -> ServerOptimizer:
     """Return a fresh server optimiser as agreed."""
     rule = agreement.rule
-    return ServerOptimizer(agreement.aggregation, rule.plan.weight_range_bits, rule.weight_bits)
+    return ServerOptimizer(agreement.aggregation, rule.plan.weight_range_bits, rule.weight_bits, rule.plan.coefficient_bits)
 
 
 def to_vector(arrays: ArrayRecord) -> IntVector:

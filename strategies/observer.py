@@ -16,7 +16,8 @@ class RoundReport:
     waiting_s, verifying_s : float
         Seconds on the server's clock: for the clients, and for judging what they sent.
     proving_s : float
-        The longest that a client says it took to prove; 0 without proofs.
+        The longest that a client says it took to prove, or how long the server waited for the proofs that it asked for later; 0 without
+        proofs.
     """
 
     entry: RoundEntry

@@ -21,18 +21,18 @@ from flwr.serverapp.exception import InconsistentMessageReplies
 from flwr.serverapp.strategy import Result, Strategy
 from flwr.supercore import log
 
-from ledger.beacon import NONCE_BYTES, beacon, commit_nonce
 from ledger.canonical import dump_vector
-from ledger.entries import SCALARS, TENSOR, Aggregate, AgreementEntry, ClosingEntry, Reveal, RoundEntry, TestResult
-from ledger.errors import FormatError
+from ledger.entries import SCALARS, TENSOR, Aggregate, AgreementEntry, ClosingEntry, RoundEntry, TestResult
 from ledger.judge import Expected, IntVector, add_up, sum_equation
 from ledger.log import Log
-from ledger.messages import RECORD, RevealReply, RevealRequest, TrainRequest
+from ledger.messages import RECORD, TrainRequest
+from strategies.beacons import Ask, Drawn, draw
 from strategies.enrolment import enrol
 from strategies.errors import StrategyError
 from strategies.exact_fedavg import server_optimizer, to_arrays
 from strategies.judging import Accepted, judge_round
 from strategies.observer import Observer, RoundReport
+from strategies.proving import prove_some
 from strategies.recorder import Recorder
 from strategies.replies import one_each, read_reply, stated_seconds
 from strategies.selection import SelectedGrid, exchange
@@ -47,12 +47,12 @@ Evaluate = Callable[[IntVector], TestResult | None]
 
 @dataclass(frozen=True)
 class _Round:
-    """The round in progress: its beacon with the nonces behind it, who takes part, and what each must say."""
+    """The round in progress: its beacon, what each contribution must say, who takes part, and how to ask them."""
 
-    reveals: tuple[Reveal, ...]
-    withheld: tuple[int, ...]
+    drawn: Drawn
     expected: Expected
     participants: list[int]
+    ask: Ask
     began: float
 
 
@@ -142,6 +142,9 @@ class Verified(Strategy):
                 outcome = "interrupted"
                 break
             arrays, metrics = self.aggregate_train(number, replies)
+            if self._round is not None:
+                outcome = "interrupted"
+                break
             if arrays is not None:
                 result.arrays = arrays
             if metrics is not None:
@@ -166,8 +169,8 @@ class Verified(Strategy):
         nodes = {self._node_of[number] for number in current.participants}
         request = TrainRequest(
             round=server_round,
-            clients=[reveal.client for reveal in current.reveals],
-            nonces=[bytes.fromhex(reveal.nonce) for reveal in current.reveals],
+            clients=current.drawn.clients,
+            nonces=current.drawn.nonces,
         ).to_fields()
         messages = []
         for message in self.strategy.configure_train(server_round, arrays, config, SelectedGrid(grid, sorted(nodes))):
@@ -188,7 +191,8 @@ class Verified(Strategy):
         Returns
         -------
         ArrayRecord or None, MetricRecord or None
-            The next model, or ``None`` when too little was accepted: the model then stays.
+            The next model, or ``None`` when too little was accepted: the model then stays. A run that is stopped while clients prove
+            has no entry for the round.
         """
         current, arrived = self._current(), time.monotonic()
         number_of = {node: number for number, node in self._node_of.items()}
@@ -199,19 +203,26 @@ class Verified(Strategy):
                 received.append((number_of[node], read_reply(self._rule, reply)))
                 if not reply.has_error():
                     self.recorder.seen(node, self.recorder.log.size)
-        judgement = judge_round(self.recorder, self.key, current.expected, current.participants, one_each(received))
+        judgement, drawn = judge_round(self.recorder, self.key, current.expected, current.participants, one_each(received)), current.drawn
+        proving = max((stated_seconds(item.message, "proving-s") for item in judgement.accepted), default=0.0)
+        waited = 0.0
+        if self.agreement.proof.chosen_later:
+            proved = prove_some(self.recorder, self.key, current.expected, drawn, judgement, current.ask, self._node_of)
+            judgement, drawn, proving = proved.judgement, proved.drawn, proved.waited_s
+            waited = proving
+            if self.stop.is_set():
+                return None, None
         enough = len(judgement.accepted) >= max(1, self.agreement.rounds.minimum_accepted)
         aggregate = self._aggregate(judgement.accepted) if enough else None
-        proving = max((stated_seconds(item.message, "proving-s") for item in judgement.accepted), default=0.0)
         arrays, metrics = self.strategy.aggregate_train(server_round, self._clean(judgement.accepted) if enough else [])
         if enough and not self._is_model(arrays):
             raise StrategyError("the wrapped strategy does not aggregate as the agreement says: use ExactFedAvg, or change the agreement")
         verified = time.monotonic()
         entry = RoundEntry(
             round=server_round,
-            reveals=current.reveals,
-            withheld=current.withheld,
-            beacon=current.expected.beacon,
+            reveals=drawn.reveals,
+            withheld=drawn.withheld,
+            beacon=drawn.beacon,
             model_before=current.expected.model,
             model_after=self.recorder.keep(dump_vector(self._model), TENSOR),
             verdicts=judgement.verdicts,
@@ -220,7 +231,7 @@ class Verified(Strategy):
         )
         self.recorder.append(entry, {item.client: item.statement for item in judgement.accepted})
         self._round = None
-        self.observer.round_done(RoundReport(entry, arrived - current.began, verified - arrived, proving))
+        self.observer.round_done(RoundReport(entry, arrived - current.began, verified - arrived - waited, proving))
         return (arrays, metrics) if enough else (None, metrics)
 
     def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
@@ -267,33 +278,16 @@ class Verified(Strategy):
         return self._round
 
     def _draw_beacon(self, grid: Grid, number: int, timeout: float) -> None:
-        """Fix the checkpoint, collect the nonces that were committed to before it, and choose with both."""
+        """Draw the beacon that chooses participants and batches."""
         began = time.monotonic()
-        state, checkpoint = self.recorder.state, self.recorder.checkpoint()
-        index_of = {client: 1 + client if number == 1 else checkpoint.size - 1 for client in state.pending}
-        node_of = {client: self._node_of[client] for client in state.pending}
-        messages = []
-        for client, node in node_of.items():
-            view = self.recorder.view(node, index_of[client])
-            record = ConfigRecord({**RevealRequest(number).to_fields(), **view.to_fields()})
-            messages.append(Message(RecordDict({RECORD: record}), dst_node_id=node, message_type=f"{MessageType.QUERY}.reveal"))
-        revealed: dict[int, str] = {}
-        client_of = {node: client for client, node in node_of.items()}
-        for reply in exchange(grid, messages, timeout, self.stop):
-            sender, nonce = client_of.get(reply.metadata.src_node_id), _nonce(reply)
-            if sender is None or nonce is None:
-                continue
-            self.recorder.seen(node_of[sender], checkpoint.size)
-            if commit_nonce(state.run, state.keys[sender], nonce) == state.pending[sender]:
-                revealed[sender] = nonce.hex()
-        drawn = beacon(state.run, number, checkpoint, revealed)
-        self._round = _Round(
-            reveals=tuple(Reveal(client=client, nonce=revealed[client]) for client in sorted(revealed)),
-            withheld=tuple(sorted(state.pending.keys() - revealed.keys())),
-            expected=Expected.of(state, drawn, self._model),
-            participants=state.participants(drawn),
-            began=began,
-        )
+        state, last = self.recorder.state, self.recorder.log.size - 1
+
+        def ask(messages: Iterable[Message]) -> list[Message]:
+            return exchange(grid, messages, timeout, self.stop)
+
+        drawn = draw(self.recorder, ask, self._node_of, lambda client: 1 + client if number == 1 else last)
+        expected = Expected.of(state, drawn.beacon, self._model)
+        self._round = _Round(drawn, expected, state.participants(drawn.beacon), ask, began)
 
     def _aggregate(self, accepted: tuple[Accepted, ...]) -> Aggregate:
         """Move the model on, and check the sum of the commitments against the aggregate."""
@@ -307,14 +301,3 @@ class Verified(Strategy):
             sum=self.recorder.keep(dump_vector(total), TENSOR),
             blinds=self.recorder.keep(encode_scalars(blinds), SCALARS),
         )
-
-
-def _nonce(reply: Message) -> bytes | None:
-    """Return the revealed nonce; None for a reply that holds none."""
-    if reply.has_error():
-        return None
-    try:
-        nonce = RevealReply.from_fields(reply.content.config_records.get(RECORD) or {}).nonce
-    except FormatError:
-        return None
-    return nonce if len(nonce) == NONCE_BYTES else None

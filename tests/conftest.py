@@ -1,9 +1,12 @@
 """Fixtures that several rooms share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.postgres import Server, server
 
 
 @pytest.fixture
@@ -17,3 +20,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def backend(request: pytest.FixtureRequest) -> str:
     """Name both implementations of the group: a verdict must not depend on which one gives it."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """Start a real PostgreSQL."""
+    running = server()
+    yield running
+    running.stop()

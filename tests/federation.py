@@ -32,6 +32,7 @@ from ledger.entries import (
     TENSOR,
     AgreementEntry,
     ClosingEntry,
+    CommitmentsEntry,
     ContributionStatement,
     Entry,
     Reference,
@@ -43,7 +44,7 @@ from ledger.entries import (
 from ledger.evidence import EvidenceStore
 from ledger.identity import public_key, signing_key
 from ledger.log import Log
-from ledger.messages import RECORD, LedgerView, TrainReply, TrainRequest
+from ledger.messages import RECORD, LedgerView, ProveReply, ProveRequest, TrainReply, TrainRequest
 from ledger.note import Ed25519Signer
 from ledger.state import RunState
 from ledger.verdicts import Reason
@@ -51,12 +52,14 @@ from strategies.exact_fedavg import ExactFedAvg, server_optimizer
 from strategies.observer import Observer
 from strategies.verified import Evaluate, Verified
 from tests.local_grid import LocalGrid, Shuffle
+from zk.dropout import dropped_units
 from zk.field import encode_scalars
 from zk.group import GROUPS
 from zk.hashing import expand
 from zk.pedersen import commitment_key
-from zk.rule import Loss, Rule, tables_digest
-from zk.sgd import flatten, initial_weights, train, unflatten
+from zk.rule import Loss, Rule
+from zk.sgd import flatten, initial_weights, train, unflatten, update_of
+from zk.tables import tables_digest
 
 SIGNER = Ed25519Signer("lunaria.local/attacks", bytes(32))
 SAMPLES = 6
@@ -66,8 +69,8 @@ Content = RecordDict
 Factory = Callable[..., Member]
 
 
-def terms(clients: int = 3, count: int = 2, *, layers: tuple[int, ...] = (5, 4, 3), **sections: Mapping[str, object]) -> Agreement:
-    """Return an agreement on 39 weights in two commitment rows of 32; ``sections`` override single fields."""
+def terms(clients: int = 3, count: int = 2, *, layers: tuple[int, ...] = (5, 8, 3), **sections: Mapping[str, object]) -> Agreement:
+    """Return an agreement on 75 weights in two commitment rows of 64; ``sections`` override single fields."""
     fields: dict[str, dict[str, object]] = {
         "federation": {"name": "attacks", "clients": clients},
         "model": {"layers": layers, "seed": bytes(32).hex()},
@@ -106,8 +109,8 @@ class NumpyTrainer:
 
     rule: Rule
 
-    def train(self, weights: Sequence[IntArray], x: IntArray, y: IntArray) -> list[IntArray]:
-        return train(self.rule, weights, x, y)
+    def train(self, weights: Sequence[IntArray], x: IntArray, y: IntArray, dropped: Sequence[IntArray] = ()) -> list[IntArray]:
+        return train(self.rule, weights, x, y, dropped)
 
 
 class LocalMember(Member):
@@ -116,11 +119,15 @@ class LocalMember(Member):
     def contribute(self, request: TrainRequest, view: LedgerView, weights: Sequence[IntArray], trainer: Trainer) -> Contribution:
         return super().contribute(request, view, weights, NumpyTrainer(self.rule()))
 
+    def prove(self, request: ProveRequest, view: LedgerView, weights: Sequence[IntArray], trainer: Trainer) -> ProveReply:
+        return super().prove(request, view, weights, NumpyTrainer(self.rule()))
+
     def resign(self, reply: TrainReply, **claims: object) -> TrainReply:
         """Sign other claims in place of those in ``reply``."""
         statement = decode_contribution(reply.statement).statement
         forged = ContributionStatement.model_validate({**dict(statement), **claims})
-        return TrainReply(SignedContribution.sign(forged, signing_key(self.secret)).encode(), reply.commitment, reply.blinds)
+        signed = SignedContribution.sign(forged, signing_key(self.secret)).encode()
+        return TrainReply(signed, reply.commitment, reply.blinds, reply.proof)
 
 
 def client(number: int, kind: Factory = LocalMember, samples: int = SAMPLES, identity: int | None = None) -> ClientApp:
@@ -209,10 +216,14 @@ class Run:
         numbers = {key: position for position, key in reversed(list(enumerate(self.clients)))}
         for size, entry in enumerate(self.entries[1:], 1):
             contributions: dict[int, ContributionStatement] = {}
-            if isinstance(entry, RoundEntry):
+            if isinstance(entry, CommitmentsEntry | RoundEntry):
                 root = merkle.root_of([merkle.leaf_hash(leaf) for leaf in self.leaves[:size]])
                 nonces = {reveal.client: reveal.nonce for reveal in entry.reveals}
                 assert entry.beacon == beacon(state.run, entry.round, Checkpoint(opening.origin, size, root), nonces)
+            if isinstance(entry, CommitmentsEntry):
+                contributions = {x.client: decode_contribution(self._get(x.contribution)).statement for x in entry.contributions}
+            if isinstance(entry, RoundEntry):
+                drawn = state.standing.beacon if state.standing else entry.beacon
                 total, weight = np.zeros_like(model), 0
                 for verdict in entry.verdicts:
                     if not verdict.accepted or verdict.contribution is None:
@@ -220,12 +231,15 @@ class Run:
                     member = state.members[verdict.client]
                     said = decode_contribution(self._get(verdict.contribution)).statement
                     x, y = samples_of(numbers[member.client], rule, member.samples)
-                    indices = batch_indices(entry.beacon, member.client, member.samples, rule.samples)
-                    trained = flatten(train(rule, unflatten(rule, model), x[indices], y[indices]))  # type: ignore[arg-type]
-                    assert (load_vector(self._get(said.update), rule.size, "update") == trained - model).all()
+                    indices = batch_indices(drawn, member.client, member.samples, rule.samples)
+                    dropped = dropped_units(rule, bytes.fromhex(drawn), bytes.fromhex(member.client))
+                    start = unflatten(rule, model)
+                    trained = train(rule, start, x[indices], y[indices], dropped)  # type: ignore[arg-type]
+                    update = flatten(update_of(rule, start, trained))
+                    assert (load_vector(self._get(said.update), rule.size, "update") == update).all()
                     contributions[verdict.client] = said
                     if entry.aggregate is not None:
-                        total, weight = total + member.samples * (trained - model), weight + member.samples
+                        total, weight = total + member.samples * update, weight + member.samples
                 if weight:
                     model = optimizer.step(model, total, weight)
                 assert entry.model_after == Reference.of(dump_vector(model), TENSOR)

@@ -29,7 +29,7 @@ transcripts with two values of ``ρ_1``, two of ``ρ_2`` below each, and so on: 
 by induction, because ``(1-a, a)`` and ``(1-b, b)`` are for ``a ≠ b``. So 2^(v+1) transcripts, a small multiple of the number of
 rows, open every ``C_i``: the closing is (2, …, 2)-special-sound for the openings, its knowledge error is at most ``(v + 1) / r``,
 and Fiat-Shamir multiplies that by the number of hash queries (Attema, Fehr and Klooß, TCC 2022). A proof of knowledge of its own
-(:mod:`zk.opening`) adds nothing. What is opened is, there as here, the part of ``C_i`` in G1 (:mod:`zk.group`).
+would add nothing. What is opened is the part of ``C_i`` in G1 (:mod:`zk.group`).
 
 The building blocks and their sources: :mod:`zk.lookup`, :mod:`zk.pads`, :mod:`zk.closing`.
 """

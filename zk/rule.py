@@ -1,42 +1,28 @@
-"""The rule of training: layers, loss, batches and fixed-point plan, all that parties agree on before a round.
+"""The rule of training: layers, loss, batches, optimiser and fixed-point plan, all that parties agree on before a round.
 
-Source: ``docs/training-proof.md``, exact fixed-point SGD. Weights live on a grid so fine that SGD never
-rounds them; only activations and back-propagated errors are rounded, half up, by a multiple of the limb
-width ``t``. A ``Rule`` that exists is consistent: one weight grid for all layers, rounding shifts that a
-range check of ``t``-bit limbs can prove, and no product that float64 could not hold exactly.
+Source: ``docs/exact-training.md``, exact fixed-point SGD. Weights live on a grid so fine that SGD never
+rounds them; only activations and back-propagated errors are rounded, half up. A ``Rule`` that exists is consistent: one weight grid for
+all layers, rounding shifts that a range check of ``t``-bit limbs can prove, and no product that float64 could not hold exactly.
 
-Pure Python, integers only; the two public tables come from ``decimal``, so every platform has the same.
+Pure Python, integers only; the public tables are in :mod:`zk.tables`.
 Layers count from 0 in code and from 1 in messages, as in the formulas.
 """
 
-import functools
 import itertools
 import math
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
-from decimal import Context, Decimal, localcontext
-from enum import StrEnum
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple, Self
+from functools import cached_property
 
+from zk.coefficients import decay_coefficients, rate_coefficients
 from zk.errors import RangeError, RuleError
-from zk.hashing import sha256
+from zk.plan import EXACT_BITS, MAX_LIMBS, WORD_BITS, Loss, Plan, largest_gradient, products, scale_bits
 
-EXACT_BITS = 53  # float64 holds every integer up to 2^53
+__all__ = ["EXACT_BITS", "LABEL_SLOTS", "Bound", "Loss", "Plan", "Rule"]
+
 LABEL_SLOTS = 16  # a committed sample keeps its label in the last 16 slots
-EXP_BITS = 14  # fractional bits of the exponential table
-MAX_WEIGHT_RANGE_BITS = 31
-MAX_LIMB_BITS = 16  # tables have 2^limb_bits entries
-_DIGITS = 50  # far more than any table entry needs to round the right way
-
-
-class Loss(StrEnum):
-    """What training minimises, averaged over a batch and summed over outputs."""
-
-    SOFTMAX = "softmax-cross-entropy"
-    BINARY = "binary-cross-entropy"
-    SQUARED = "mean-squared-error"  # one half of the squared difference, for each output
+MAX_HISTORY = 1024  # steps with momentum or decay: a client keeps every gradient of a round
+DROPOUTS = (0, 2, 5)  # one of so many hidden units is dropped: the others are scaled by 2 or 5/4, a fraction of a power of two
 
 
 @dataclass(frozen=True)
@@ -69,97 +55,6 @@ class Bound:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The fixed-point plan: how many fractional bits each quantity has.
-
-    Parameters
-    ----------
-    feature_bits, activation_bits, logit_bits
-        Fractional bits ``f_x``, ``f_a``, ``f_z`` of features, hidden activations and logits.
-    output_error_bits, error_bits
-        Fractional bits ``f_p``, ``f_d`` of the loss's error and of back-propagated errors.
-    limb_bits
-        Width ``t`` of a range check; every rounding shift is ``t`` or ``2t``.
-    weight_range_bits
-        Every weight is smaller than two to this power, on the weight grid.
-    rate_numerator, rate_shift
-        The learning rate divided by the batch size is ``rate_numerator * 2^-rate_shift``, exactly.
-
-    Raises
-    ------
-    RuleError
-        If a width is not positive or too large to work with.
-    """
-
-    feature_bits: int = 8
-    activation_bits: int = 8
-    logit_bits: int = 8
-    output_error_bits: int = 12
-    error_bits: int = 12
-    limb_bits: int = 14
-    weight_range_bits: int = MAX_WEIGHT_RANGE_BITS
-    rate_numerator: int
-    rate_shift: int
-
-    def __post_init__(self) -> None:
-        """Refuse widths that no rule could use."""
-        for field in fields(self):
-            least = 0 if field.name == "rate_shift" else 1
-            if getattr(self, field.name) < least:
-                raise RuleError(f"{field.name} is {getattr(self, field.name)}: it must be at least {least}")
-        for name in ("feature_bits", "activation_bits", "logit_bits"):
-            if getattr(self, name) > self.limb_bits:
-                raise RuleError(f"{name} exceeds limb_bits: a value of one would leave the checked range")
-        if self.weight_range_bits > MAX_WEIGHT_RANGE_BITS:
-            raise RuleError(f"weight_range_bits is at most {MAX_WEIGHT_RANGE_BITS}")
-        if self.limb_bits > MAX_LIMB_BITS:
-            raise RuleError(f"limb_bits is at most {MAX_LIMB_BITS}: a table has 2^limb_bits entries")
-
-    @classmethod
-    def derive(cls, learning_rate: float | Fraction, batch: int, layers: tuple[int, ...]) -> Self:
-        """Derive the plan for a learning rate, with 28 fractional bits of weight and 14-bit limbs.
-
-        The rate shift ``l`` is the least of 8..12 that represents the rate exactly; errors get ``20 - l``
-        fractional bits. A smaller shift would leave back-propagated errors, ``t`` bits in all, a range of one or less.
-
-        Parameters
-        ----------
-        learning_rate
-            Step size for the mean gradient of a batch; a float counts as the dyadic rational that it is.
-        batch
-            Samples in a batch.
-        layers
-            Widths, inputs first; they decide how large a weight may be (``weight_range_bits``).
-
-        Raises
-        ------
-        RuleError
-            If the rate is not representable (the message names the nearest that is), or no weight range
-            keeps the layers' products exact.
-        """
-        if batch < 1 or not math.isfinite(learning_rate) or learning_rate <= 0:
-            raise RuleError("the learning rate and the batch size must be positive")
-        rate = Fraction(learning_rate) / batch
-        shift = next((bits for bits in range(8, 13) if (rate * (1 << bits)).denominator == 1), None)
-        if shift is None:
-            nearest = Fraction(max(1, round(rate * 2**12)), 2**12) * batch
-            raise RuleError(
-                f"learning rate {learning_rate} over batch {batch} is not a multiple of 2^-12: use {float(nearest)}, the nearest that is"
-            )
-        plan = cls(
-            output_error_bits=20 - shift,
-            error_bits=20 - shift,
-            rate_numerator=int(rate * 2**shift),
-            rate_shift=shift,
-        )
-        for bits in range(MAX_WEIGHT_RANGE_BITS, 0, -1):
-            plan = replace(plan, weight_range_bits=bits)
-            if all(product.exact for loss in Loss for product in _products(layers, loss, batch, plan)):
-                return plan
-        raise RuleError("no weight range keeps these products exact: use narrower layers or a smaller batch")
-
-
 @dataclass(frozen=True)
 class Rule:
     """What one client's local training computes, to the last bit.
@@ -177,6 +72,15 @@ class Rule:
         Samples of a step, and steps of a round: consecutive batches of ``batch * steps`` samples.
     plan
         The fixed-point plan.
+    momentum
+        ``μ``, of the heavy ball: ``V[k] = μ·V[k-1] + G[k]``; 0 for none. The velocity begins at zero in each round.
+    decay
+        The part of every weight that a step takes away, learning rate times weight decay (decoupled; Loshchilov and Hutter, ICLR
+        2019); 0 for none.
+    dropout
+        One of so many hidden units is dropped while training; 0 for none.
+    norm
+        The longest update (L2, in real units) that is accepted; None for any.
 
     Raises
     ------
@@ -189,16 +93,28 @@ class Rule:
     batch: int
     steps: int
     plan: Plan
+    momentum: Fraction = Fraction(0)
+    decay: Fraction = Fraction(0)
+    dropout: int = 0
+    norm: Fraction | None = None
 
     def __post_init__(self) -> None:
         """Refuse sizes, grids, shifts and products that cannot be trained exactly."""
         self._check_sizes()
+        self._check_optimiser()
         self._check_grids()
-        for product in _products(self.layers, self.loss, self.batch, self.plan):
+        for product in products(self.layers, self.loss, self.batch, self.plan, self.dropout):
             if not product.exact:
                 raise RuleError(
                     f"layer {product.layer + 1}: {product.name} can reach 2^{math.log2(product.bound):.2f}, but "
-                    f"float64 is exact only up to 2^{EXACT_BITS}: {product.advice}"
+                    f"it is exact only up to 2^{math.log2(product.limit):.4g}: {product.advice}"
+                )
+        if self.history:
+            largest = sum(self.rates) * largest_gradient(self.loss, self.batch, self.plan)
+            if largest + (1 << (self.plan.weight_range_bits + self.plan.coefficient_bits)) > 1 << WORD_BITS:
+                raise RuleError(
+                    f"the sum of {self.steps} gradients can reach 2^{math.log2(largest):.2f}, but it is exact only up to "
+                    f"2^{WORD_BITS}: use fewer steps, a smaller batch or a smaller learning rate"
                 )
 
     @property
@@ -223,8 +139,33 @@ class Rule:
 
     @property
     def weight_bits(self) -> int:
-        """Fractional bits ``F`` of every weight."""
-        return _update_bits(self.plan, 0, self.depth)
+        """Fractional bits ``F`` of every weight of the global model."""
+        return self.local_bits - self.plan.coefficient_bits
+
+    @property
+    def local_bits(self) -> int:
+        """Fractional bits ``F + h`` of weights inside a round, and of updates."""
+        return self._update_bits(0)
+
+    @property
+    def history(self) -> bool:
+        """Whether a step's weights depend on more than the last step's: with momentum or weight decay."""
+        return bool(self.momentum or self.decay)
+
+    @cached_property
+    def keeps(self) -> tuple[int, ...]:
+        """What is left of ``W₀`` after ``k`` steps, in units of ``2^-h``: ``k`` from 0 to ``steps``."""
+        return decay_coefficients(1 - self.decay, self.steps, self.plan.coefficient_bits)
+
+    @cached_property
+    def rates(self) -> tuple[int, ...]:
+        """What a gradient counts ``n`` steps later, in units of ``2^-rate_shift``: ``n`` from 0 to ``steps``."""
+        return rate_coefficients(self.momentum, 1 - self.decay, self.plan.rate_numerator, self.steps)
+
+    @property
+    def scale(self) -> int:
+        """What ``Z`` and ``E`` of hidden layers are multiplied by while training, over ``2^scale_bits``: the kept units of dropout."""
+        return self.dropout or 1
 
     def input_bits(self, layer: int) -> int:
         """Fractional bits of what enters ``layer``."""
@@ -239,12 +180,21 @@ class Rule:
         return self.plan.output_error_bits if layer == self.depth else self.plan.error_bits
 
     def forward_shift(self, layer: int) -> int:
-        """Bits that rounding drops from ``layer``'s product (s1, s2 of the design)."""
+        """Bits that rounding drops from ``layer``'s product while training (s1, s2 of the design)."""
+        scaled = scale_bits(self.dropout) if layer < self.depth else 0
+        return self.input_bits(layer) + self.local_bits - self.output_bits(layer) + scaled
+
+    def inference_shift(self, layer: int) -> int:
+        """Bits that rounding drops from the product with weights of the global model, without dropout."""
         return self.input_bits(layer) + self.weight_bits - self.output_bits(layer)
 
     def backward_shift(self, layer: int) -> int:
         """Bits that rounding drops from the error that reaches hidden ``layer`` (s3 of the design)."""
-        return self.error_bits(layer + 1) + self.weight_bits - self.error_bits(layer)
+        return self.error_bits(layer + 1) + self.local_bits - self.error_bits(layer) + scale_bits(self.dropout)
+
+    def limbs(self, shift: int) -> int:
+        """Limbs of the remainder of a rounding that drops ``shift`` bits."""
+        return -(-shift // self.plan.limb_bits)
 
     @property
     def feature_bound(self) -> Bound:
@@ -282,8 +232,14 @@ class Rule:
         return self._bound(f"the back-propagated error D of layer {layer + 1}", -(2 ** (t - 1)), t - 1)
 
     def weight_bound(self, layer: int) -> Bound:
-        """Weights of a layer, on the weight grid."""
-        bits = self.plan.weight_range_bits
+        """Weights of a layer of the global model, on its grid."""
+        return self._weight_bound(layer, self.plan.weight_range_bits)
+
+    def local_bound(self, layer: int) -> Bound:
+        """Weights of a layer inside a round, on their finer grid."""
+        return self._weight_bound(layer, self.plan.weight_range_bits + self.plan.coefficient_bits)
+
+    def _weight_bound(self, layer: int, bits: int) -> Bound:
         return self._bound(f"the weight W of layer {layer + 1}", 1 - 2**bits, bits)
 
     @property
@@ -294,7 +250,7 @@ class Rule:
             *(self.activation_bound(layer) for layer in hidden),
             self.logit_bound,
             *(self.error_bound(layer) for layer in reversed(hidden)),
-            *(self.weight_bound(layer) for layer in range(self.depth + 1)),
+            *(self.local_bound(layer) for layer in range(self.depth + 1)),
         )
 
     def _bound(self, quantity: str, start: int, stop_bits: int) -> Bound:
@@ -314,124 +270,44 @@ class Rule:
         if self.loss == Loss.SQUARED and self.plan.output_error_bits < self.plan.logit_bits:
             raise RuleError(f"{self.loss}: raise output_error_bits to logit_bits or more, errors are logits scaled up")
 
+    def _check_optimiser(self) -> None:
+        if not 0 <= self.momentum < 1:
+            raise RuleError(f"momentum {self.momentum} must be at least 0 and below 1")
+        if not 0 <= self.decay < 1:
+            raise RuleError(f"a step takes {self.decay} of each weight away: lower the weight decay or the learning rate")
+        if self.history and self.steps > MAX_HISTORY:
+            raise RuleError(f"{self.steps} steps with momentum or weight decay: a client keeps every gradient, at most {MAX_HISTORY}")
+        if self.decay and self.keeps[-1] == self.keeps[0]:
+            raise RuleError(
+                f"{self.steps} steps of weight decay leave all of a weight at {self.plan.coefficient_bits} coefficient_bits: "
+                "raise coefficient_bits, the weight decay or the steps"
+            )
+        if self.dropout not in DROPOUTS:
+            raise RuleError(f"dropout of one unit in {self.dropout}: exact scaling takes one in 2, one in 5, or 0 for none")
+        if self.dropout and not self.depth:
+            raise RuleError("dropout needs a hidden layer")
+        if self.norm is not None and self.norm <= 0:
+            raise RuleError("the longest update must have a positive norm")
+
+    def _update_bits(self, layer: int) -> int:
+        """Fractional bits of ``layer``'s weight updates: input bits + error bits + rate shift."""
+        return self.input_bits(layer) + self.error_bits(layer) + self.plan.rate_shift
+
     def _check_grids(self) -> None:
-        t = self.plan.limb_bits
         for layer in range(self.depth + 1):
-            bits = _update_bits(self.plan, layer, self.depth)
-            if bits != self.weight_bits:
+            bits = self._update_bits(layer)
+            if bits != self.local_bits:
                 raise RuleError(
-                    f"updates of layer {layer + 1} have {bits} fractional bits, those of layer 1 {self.weight_bits}: "
+                    f"updates of layer {layer + 1} have {bits} fractional bits, those of layer 1 {self.local_bits}: "
                     "choose input and error bits with the same sum for every layer"
                 )
+        most = MAX_LIMBS * self.plan.limb_bits
         shifts = [(self.forward_shift(layer), layer, "pre-activation") for layer in range(self.depth + 1)]
         shifts += [(self.backward_shift(layer), layer, "back-propagated error") for layer in range(self.depth)]
+        shifts += [(self.inference_shift(layer), layer, "pre-activation of inference") for layer in range(self.depth + 1)]
         for shift, layer, name in shifts:
-            if shift not in (t, 2 * t):
+            if not 1 <= shift <= most:
                 raise RuleError(
-                    f"rounding the {name} of layer {layer + 1} drops {shift} bits, a proof needs {t} or {2 * t}: "
-                    "change rate_shift, the error bits or limb_bits"
+                    f"rounding the {name} of layer {layer + 1} drops {shift} bits, a proof takes 1 to {most}: "
+                    "change rate_shift, coefficient_bits, the error bits or limb_bits"
                 )
-
-
-class _Product(NamedTuple):
-    """A matrix product of training with the largest magnitude that any of its partial sums can have."""
-
-    layer: int
-    name: str
-    bound: int
-    advice: str
-
-    @property
-    def exact(self) -> bool:
-        return self.bound <= 1 << EXACT_BITS
-
-
-def _update_bits(plan: Plan, layer: int, depth: int) -> int:
-    """Fractional bits of ``layer``'s weight updates: input bits + error bits + rate shift."""
-    inputs = plan.feature_bits if layer == 0 else plan.activation_bits
-    errors = plan.output_error_bits if layer == depth else plan.error_bits
-    return inputs + errors + plan.rate_shift
-
-
-def _largest_output_error(loss: Loss, plan: Plan) -> int:
-    if loss == Loss.SQUARED:
-        # A - Y reaches from -2^t - (2^f_z - 1) to 2^t - 1.
-        scale = max(0, plan.output_error_bits - plan.logit_bits)
-        return ((1 << plan.limb_bits) + (1 << plan.logit_bits) - 1) << scale
-    return 1 << plan.output_error_bits
-
-
-def _products(layers: tuple[int, ...], loss: Loss, batch: int, plan: Plan) -> Iterator[_Product]:
-    """Yield each product of a step with its worst case over all values within the agreed ranges.
-
-    Sums of magnitudes, so the bound holds for partial sums in any order, with the rounding constant (half
-    of a shift, at most 2t bits) or the weight that is added afterwards.
-    """
-    weight, half = (1 << plan.weight_range_bits) - 1, 1 << (2 * plan.limb_bits - 1)
-    depth = len(layers) - 2
-    for layer, (inputs, outputs) in enumerate(itertools.pairwise(layers)):
-        one = 1 << (plan.feature_bits if layer == 0 else plan.activation_bits)
-        largest = one - 1 if layer == 0 else (1 << plan.limb_bits) - 1
-        error = _largest_output_error(loss, plan) if layer == depth else 1 << (plan.limb_bits - 1)
-        lower = "lower weight_range_bits or narrow the layer"
-        yield _Product(layer, "the product of inputs and weights", (inputs * largest + one) * weight + half, lower)
-        if layer > 0:
-            yield _Product(layer, "the product of errors and weights", outputs * error * weight + half, lower)
-        update = plan.rate_numerator * batch * max(one, largest) * error + weight
-        smaller = "use a smaller batch, learning rate or error precision"
-        yield _Product(layer, "the product of inputs and errors", update, smaller)
-
-
-def exp_table(plan: Plan) -> tuple[int, ...]:
-    """Tabulate the exponential: ``EXP[u] = round(2^14 exp(-u / 2^f_z))`` half up, for ``u`` in [0, 2^t)."""
-    return _exp_table(plan.logit_bits, plan.limb_bits)
-
-
-def sigmoid_table(plan: Plan) -> tuple[int, ...]:
-    """Tabulate the logistic function at every logit of binary cross-entropy.
-
-    Returns
-    -------
-    tuple of int
-        ``round(2^f_p / (1 + exp(-A / 2^f_z)))`` half up, at index ``A + 2^(t-1)`` for ``A`` in
-        ``[-2^(t-1), 2^(t-1))``.
-    """
-    return _sigmoid_table(plan.logit_bits, plan.limb_bits, plan.output_error_bits)
-
-
-def loss_table(rule: Rule) -> tuple[int, ...]:
-    """Return the public table that the rule's loss looks up; mean squared error has none."""
-    match rule.loss:
-        case Loss.SOFTMAX:
-            return exp_table(rule.plan)
-        case Loss.BINARY:
-            return sigmoid_table(rule.plan)
-        case Loss.SQUARED:
-            return ()
-
-
-@functools.lru_cache(maxsize=8)
-def tables_digest(rule: Rule) -> str:
-    """SHA-256, in hex, of the rule's table as little-endian 64-bit integers (empty if there is none)."""
-    table = loss_table(rule)
-    return sha256(struct.pack(f"<{len(table)}q", *table)).hex()
-
-
-@functools.lru_cache(maxsize=8)
-def _exp_table(logit_bits: int, limb_bits: int) -> tuple[int, ...]:
-    with localcontext(Context(prec=_DIGITS)):
-        unit = Decimal(2**logit_bits)
-        return tuple(_half_up(2**EXP_BITS * (-u / unit).exp()) for u in range(2**limb_bits))
-
-
-@functools.lru_cache(maxsize=8)
-def _sigmoid_table(logit_bits: int, limb_bits: int, output_error_bits: int) -> tuple[int, ...]:
-    half = 2 ** (limb_bits - 1)
-    with localcontext(Context(prec=_DIGITS)):
-        unit, one = Decimal(2**logit_bits), Decimal(2**output_error_bits)
-        return tuple(_half_up(one / (1 + (-A / unit).exp())) for A in range(-half, half))
-
-
-def _half_up(value: Decimal) -> int:
-    """Round a non-negative number half up."""
-    return int(value + Decimal("0.5"))

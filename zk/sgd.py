@@ -1,7 +1,7 @@
 """Exact fixed-point SGD in plain NumPy: the specification that every faster trainer must equal to the bit.
 
 Source: ``docs/training-proof.md``, exact fixed-point SGD. Integer arithmetic only; the products of a valid
-``Rule`` stay below 2^53, so int64 never wraps. A value that leaves its agreed range stops the computation
+``Rule`` stay below 2^62, so int64 never wraps. A value that leaves its agreed range stops the computation
 with a ``RangeError``: the proof could not show it, and nobody would know what it means.
 
 Weights are a list of int64 matrices, one for each layer, the bias in the last row (see ``zk.rule.Rule``).
@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from zk.errors import RangeError, RuleError
 from zk.hashing import expand
-from zk.rule import Bound, Loss, Rule, loss_table
+from zk.rule import Bound, Loss, Rule
+from zk.tables import loss_table
 
 Array = npt.NDArray[np.int64]
 
@@ -29,13 +30,13 @@ class Step:
     Parameters
     ----------
     weights
-        ``W[k]``, before the step.
+        ``W[k]``, before the step, on the grid of weights inside a round.
     inputs
-        What enters each layer, (batch, width + 1): ``X`` or ``H`` with the constant one in the last column.
+        What enters each layer, (batch, width + 1): ``X`` or ``H``, zero where dropped, with the constant one in the last column.
     Z, A
-        Products of inputs and weights, and the same rounded, (batch, width out).
+        Products of inputs and weights, and the same rounded, (batch, width out); scaled in between where units are dropped.
     E
-        Errors propagated to each hidden layer, before ReLU's derivative and rounding, (batch, width).
+        Errors propagated to each hidden layer, before ReLU's derivative, dropout and rounding, (batch, width).
     errors
         Errors at each layer's output: ``D`` of the hidden layers, then ``G`` of the loss.
     updated
@@ -62,7 +63,7 @@ def with_one(rows: Array, fractional_bits: int) -> Array:
     return np.concatenate([rows, one], axis=1)
 
 
-def trace(rule: Rule, weights: Sequence[Array], x: Array, y: Array) -> Iterator[Step]:
+def trace(rule: Rule, weights: Sequence[Array], x: Array, y: Array, dropped: Sequence[Array] = ()) -> Iterator[Step]:
     """Train, and show every value on the way.
 
     Parameters
@@ -75,6 +76,8 @@ def trace(rule: Rule, weights: Sequence[Array], x: Array, y: Array) -> Iterator[
         Features, (rule.samples, layers[0]), in ``[0, 2^feature_bits)``, in the order of training.
     y
         Labels as the loss wants them, (rule.samples, layers[-1]).
+    dropped
+        What :func:`zk.dropout.dropped_units` returns; nothing without dropout.
 
     Yields
     ------
@@ -88,21 +91,76 @@ def trace(rule: Rule, weights: Sequence[Array], x: Array, y: Array) -> Iterator[
     RangeError
         If a value leaves its range; the message names step, layer, quantity and range.
     """
-    check_training(rule, weights, x, y)
-    current = list(weights)
+    check_training(rule, weights, x, y, dropped)
+    current = [W << rule.plan.coefficient_bits for W in weights]
+    gradients: list[list[Array]] = []
     for k in range(rule.steps):
-        rows = slice(k * rule.batch, (k + 1) * rule.batch)
-        step = _step(rule, current, x[rows], y[rows], f"step {k + 1}")
-        yield step
-        current = step.updated
+        rows, where = slice(k * rule.batch, (k + 1) * rule.batch), f"step {k + 1}"
+        inputs, Z, A, E, errors = _step(rule, current, x[rows], y[rows], [part[rows] for part in dropped], where)
+        gradient = [before.T @ error for before, error in zip(inputs, errors, strict=True)]
+        gradients = [*gradients, gradient] if rule.history else [gradient]
+        updated = descend(rule, weights, current, gradients)
+        for layer, W in enumerate(updated):
+            _check_range(rule.local_bound(layer), W, where)
+        yield Step(current, inputs, Z, A, E, errors, updated)
+        current = updated
 
 
-def train(rule: Rule, weights: Sequence[Array], x: Array, y: Array) -> list[Array]:
-    """Return the weights after ``rule.steps`` steps; parameters and errors are those of ``trace``."""
-    current = list(weights)
-    for step in trace(rule, weights, x, y):
-        current = step.updated
-    return current
+def descend(rule: Rule, start: Sequence[Array], current: Sequence[Array], gradients: Sequence[Sequence[Array]]) -> list[Array]:
+    """Return the weights after a step: ``W[k] - m·G[k]``, or with momentum or decay ``a_k·W₀ - Σ_{j<k} c(k-j)·G[j]``.
+
+    Parameters
+    ----------
+    rule
+        Whose coefficients :attr:`zk.rule.Rule.keeps` and :attr:`zk.rule.Rule.rates` are.
+    start
+        ``W₀``, on the grid of the global model.
+    current
+        The weights before the step.
+    gradients
+        Products of inputs and errors: of this step, or with momentum or decay of all steps so far.
+    """
+    if not rule.history:
+        return [W - rule.plan.rate_numerator * G for W, G in zip(current, gradients[-1], strict=True)]
+    k = len(gradients)
+    updated = [rule.keeps[k] * W for W in start]
+    for j, gradient in enumerate(gradients):
+        for W, G in zip(updated, gradient, strict=True):
+            W -= rule.rates[k - j] * G
+    return updated
+
+
+def train(rule: Rule, weights: Sequence[Array], x: Array, y: Array, dropped: Sequence[Array] = ()) -> list[Array]:
+    """Return the weights after ``rule.steps`` steps, ``rule.local_bits`` fractional bits; parameters and errors are those of ``trace``."""
+    updated = list(weights)
+    for step in trace(rule, weights, x, y, dropped):
+        updated = step.updated
+    return updated
+
+
+def update_of(rule: Rule, start: Sequence[Array], trained: Sequence[Array]) -> list[Array]:
+    """Return ``Δ = W[K] - W₀``, ``rule.local_bits`` fractional bits."""
+    return [W - (before << rule.plan.coefficient_bits) for W, before in zip(trained, start, strict=True)]
+
+
+def check_norm(rule: Rule, update: Array) -> None:
+    """Refuse an update, (rule.size,), that is longer than the rule accepts.
+
+    Raises
+    ------
+    RangeError
+        With its norm and the longest that is accepted.
+    """
+    if not within_norm(rule, update):
+        raise RangeError(
+            f"the norm of the update is {math.sqrt(_squares(update)) / 2**rule.local_bits:.6g}, above the agreed maximum of "
+            f"{float(rule.norm or 0):.6g}: use a smaller learning rate, or agree a larger maximum-update-norm"
+        )
+
+
+def within_norm(rule: Rule, update: Array) -> bool:
+    """Whether ``Σ Δ²`` is at most the square of ``rule.norm``, in exact integers."""
+    return rule.norm is None or _squares(update) <= (rule.norm * 2**rule.local_bits) ** 2
 
 
 def forward(rule: Rule, weights: Sequence[Array], x: Array) -> Array:
@@ -112,7 +170,8 @@ def forward(rule: Rule, weights: Sequence[Array], x: Array) -> Array:
     """
     check_weights(rule, weights)
     check_features(rule, x)
-    return _propagate(rule, weights, x, "inference")[2][-1]
+    shifts = [rule.inference_shift(layer) for layer in range(rule.depth + 1)]
+    return _propagate(rule, weights, x, shifts, 1, (), "inference")[2][-1]
 
 
 def predict(rule: Rule, logits: Array) -> Array:
@@ -189,13 +248,16 @@ def unflatten(rule: Rule, vector: Array) -> list[Array]:
     return [part.reshape(shape).copy() for part, shape in zip(parts, rule.shapes, strict=True)]
 
 
-def check_training(rule: Rule, weights: Sequence[Array], x: Array, y: Array) -> None:
+def check_training(rule: Rule, weights: Sequence[Array], x: Array, y: Array, dropped: Sequence[Array] = ()) -> None:
     """Refuse arrays that the rule cannot be trained on, with the errors of ``trace``."""
     check_weights(rule, weights)
     check_features(rule, x)
     if len(x) != rule.samples:
         raise RuleError(f"{len(x)} samples: the rule trains on {rule.steps} batches of {rule.batch}")
     check_labels(rule, x, y)
+    wanted = [(rule.samples, width) for width in rule.layers[1:-1]] if rule.dropout else []
+    if [part.shape for part in dropped] != wanted:
+        raise RuleError(f"dropped units of shapes {[part.shape for part in dropped]}: the rule drops units of shapes {wanted}")
 
 
 def check_weights(rule: Rule, weights: Sequence[Array]) -> None:
@@ -221,34 +283,43 @@ def check_labels(rule: Rule, x: Array, y: Array) -> None:
         raise RangeError("the samples given: a label is not one-hot: set exactly one class of each sample to 1")
 
 
-def _step(rule: Rule, weights: list[Array], x: Array, y: Array, where: str) -> Step:
-    inputs, Z, A = _propagate(rule, weights, x, where)
+def _step(
+    rule: Rule, weights: list[Array], x: Array, y: Array, dropped: Sequence[Array], where: str
+) -> tuple[list[Array], list[Array], list[Array], list[Array], list[Array]]:
+    """Return what one step computes before it descends: inputs, Z, A, E and errors of a :class:`Step`."""
+    shifts = [rule.forward_shift(layer) for layer in range(rule.depth + 1)]
+    inputs, Z, A = _propagate(rule, weights, x, shifts, rule.scale, dropped, where)
     errors = [_output_error(rule, A[-1], y, where)]
     E: list[Array] = []
     for layer in reversed(range(rule.depth)):
         E.insert(0, errors[0] @ weights[layer + 1][:-1].T)
-        D = round_half_up(np.where(A[layer] >= 0, E[0], 0), rule.backward_shift(layer))
+        passed = _drop(np.where(A[layer] >= 0, E[0], 0), dropped, layer)
+        D = round_half_up(rule.scale * passed, rule.backward_shift(layer))
         _check_range(rule.error_bound(layer), D, where)
         errors.insert(0, D)
-    updated = [W - rule.plan.rate_numerator * (rows.T @ error) for W, rows, error in zip(weights, inputs, errors, strict=True)]
-    for layer, W in enumerate(updated):
-        _check_range(rule.weight_bound(layer), W, where)
-    return Step(weights, inputs, Z, A, E, errors, updated)
+    return inputs, Z, A, E, errors
 
 
-def _propagate(rule: Rule, weights: Sequence[Array], x: Array, where: str) -> tuple[list[Array], list[Array], list[Array]]:
+def _propagate(
+    rule: Rule, weights: Sequence[Array], x: Array, shifts: Sequence[int], scale: int, dropped: Sequence[Array], where: str
+) -> tuple[list[Array], list[Array], list[Array]]:
     """Return inputs (with the constant), products and rounded pre-activations of each layer."""
     inputs: list[Array] = []
     Z: list[Array] = []
     A: list[Array] = []
     for layer, W in enumerate(weights):
-        rows = x if layer == 0 else np.maximum(A[-1], 0)
+        rows = x if layer == 0 else _drop(np.maximum(A[-1], 0), dropped, layer - 1)
         inputs.append(with_one(rows, rule.input_bits(layer)))
         Z.append(inputs[-1] @ W)
-        A.append(round_half_up(Z[-1], rule.forward_shift(layer)))
+        A.append(round_half_up(scale * Z[-1] if layer < rule.depth else Z[-1], shifts[layer]))
         if layer < rule.depth:
             _check_range(rule.activation_bound(layer), A[-1], where)
     return inputs, Z, A
+
+
+def _drop(values: Array, dropped: Sequence[Array], layer: int) -> Array:
+    """Return the values of a hidden layer's units, zero where they are dropped."""
+    return np.where(dropped[layer], 0, values) if dropped else values
 
 
 def _output_error(rule: Rule, A: Array, y: Array, where: str) -> Array:
@@ -279,3 +350,8 @@ def _check_array(name: str, array: Array, shape: tuple[int, ...]) -> None:
 
 def _check_range(bound: Bound, values: Array, where: str) -> None:
     bound.check(int(values.min()), int(values.max()), where)
+
+
+def _squares(update: Array) -> int:
+    """Return ``Σ Δ²``; Python integers, since a square takes up to 92 bits."""
+    return sum(value * value for value in update.tolist())

@@ -9,7 +9,6 @@ from flwr.app import ConfigRecord, RecordDict
 
 from clients.member import IntArray, MemberState, Trainer
 from ledger.beacon import commit_nonce
-from ledger.canonical import digest
 from ledger.entries import EnrolmentStatement, SignedEnrolment, decode_enrolment
 from ledger.identity import public_key, signing_key
 from ledger.messages import RECORD, EnrolReply, LedgerView, RevealReply, RevealRequest, TrainRequest
@@ -135,7 +134,7 @@ class Chooser(LocalMember):
     def enrol(self, view: LedgerView) -> EnrolReply:
         reply = super().enrol(view)
         reply = committing(self, reply, self.commitment())
-        self.state = replace(self.remembered(), statement=digest(reply.statement), nonce=self.chosen)
+        self.state = replace(self.remembered(), statement=reply.statement, nonce=self.chosen)
         return reply
 
     def reveal(self, request: RevealRequest, view: LedgerView) -> RevealReply:
@@ -145,7 +144,7 @@ class Chooser(LocalMember):
     def contribute(self, request: TrainRequest, view: LedgerView, weights: Sequence[IntArray], trainer: Trainer) -> Contribution:
         update, samples, reply = super().contribute(request, view, weights, trainer)
         reply = self.resign(reply, nonce=self.commitment())
-        self.state = replace(self.remembered(), statement=digest(reply.statement), nonce=self.chosen)
+        self.state = replace(self.remembered(), statement=reply.statement, nonce=self.chosen)
         return update, samples, reply
 
 

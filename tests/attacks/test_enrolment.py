@@ -9,10 +9,10 @@ import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from clients.commitments import client_key, commit_data, data_blinds, data_rows
+from clients.commitments import client_key, commit_data, data_blinds, prove_enrolment
 from ledger.canonical import digest
-from ledger.enrolment import opening_context
-from ledger.entries import OPENING_PROOF, POINTS, EnrolmentEntry, EnrolmentStatement, Reference, SignedEnrolment, decode_enrolment
+from ledger.enrolment import UNPROVED, enrolment_claims
+from ledger.entries import ENROLMENT_PROOF, POINTS, EnrolmentEntry, EnrolmentStatement, Reference, SignedEnrolment, decode_enrolment
 from ledger.identity import signing_key
 from ledger.messages import RECORD, EnrolReply, LedgerView
 from ledger.state import RunState
@@ -22,10 +22,12 @@ from tests.federation import OK, Content, Federation, LocalMember, Run, Tampered
 from zk.blinding import BlindingSource
 from zk.field import ORDER
 from zk.group import POINT_BYTES
-from zk.opening import RowOpenings, prove
+from zk.training.shape import Shape
+from zk.training.witness import sample_rows
 
 Change = Callable[[LocalMember, EnrolReply], EnrolReply]
 IDENTITY = b"\xc0" + bytes(POINT_BYTES - 1)
+MAGIC = len(b"lunaria enrolment 1\n")
 
 
 class Told(Observer):
@@ -41,7 +43,7 @@ class Told(Observer):
 def signed(member: LocalMember, reply: EnrolReply, **claims: object) -> EnrolReply:
     """Sign other claims, and a reference to whatever rows and proof the reply has."""
     statement = decode_enrolment(reply.statement).statement
-    parts = {"rows": Reference.of(reply.rows, POINTS), "opening_proof": Reference.of(reply.opening_proof, OPENING_PROOF)}
+    parts = {"rows": Reference.of(reply.rows, POINTS), "proof": Reference.of(reply.proof, ENROLMENT_PROOF)}
     forged = EnrolmentStatement.model_validate({**dict(statement), **parts, **claims})
     return replace(reply, statement=SignedEnrolment.sign(forged, signing_key(member.secret)).encode())
 
@@ -91,7 +93,7 @@ def by(change: Change) -> Callable[[int], ClientApp]:
 
 
 def with_proof(change: Callable[[bytes], bytes]) -> Change:
-    return lambda member, reply: signed(member, replace(reply, opening_proof=change(reply.opening_proof)))
+    return lambda member, reply: signed(member, replace(reply, proof=change(reply.proof)))
 
 
 def with_rows(change: Callable[[bytes], bytes]) -> Change:
@@ -100,25 +102,26 @@ def with_rows(change: Callable[[bytes], bytes]) -> Change:
 
 def test_wrong_proof(folder: Path, backend: str) -> None:
     cases = {
-        "answer changed": by(with_proof(lambda proof: altered(proof, 80))),
+        "answer changed": by(with_proof(lambda proof: altered(proof, len(proof) - 40))),
         "blind of the answer changed": by(with_proof(lambda proof: altered(proof, len(proof) - 1))),
-        "other announcement": by(with_proof(lambda proof: IDENTITY + proof[48:])),
-        "zeros": by(with_proof(lambda proof: IDENTITY + bytes(len(proof) - 48))),
+        "other multiplicities": by(with_proof(lambda proof: proof[:MAGIC] + IDENTITY + proof[MAGIC + 48 :])),
         "rows in another order": by(with_rows(lambda rows: rows[48:] + rows[:48])),
         "one row six times": by(with_rows(lambda rows: rows[:48] * 6)),
         "row replaced": by(with_rows(lambda rows: IDENTITY + rows[48:])),
         "row negated": by(with_rows(lambda rows: bytes([rows[0] ^ 0x20]) + rows[1:])),
     }
-    all_kept_out(folder, cases, "does not verify", backend)
+    all_kept_out(folder, cases, UNPROVED, backend)
 
 
 def test_enrolment_in_other_bytes(folder: Path) -> None:
     cases = {
         "truncated": by(with_proof(lambda proof: proof[:-1])),
         "oversized": by(with_proof(lambda proof: proof + b"\0")),
+        "zeros": by(with_proof(lambda proof: proof[:MAGIC] + IDENTITY + bytes(len(proof) - MAGIC - 48))),
+        "another protocol's": by(with_proof(lambda proof: b"lunaria training 1\n" + proof[19:])),
         "no proof": by(with_proof(lambda proof: b"")),
         "scalar not below r": by(with_proof(lambda proof: proof[:-32] + ORDER.to_bytes(32, "big"))),
-        "announcement that is no point": by(with_proof(lambda proof: b"\xff" * 48 + proof[48:])),
+        "commitment that is no point": by(with_proof(lambda proof: proof[:MAGIC] + b"\xff" * 48 + proof[MAGIC + 48 :])),
         "row that is no point": by(with_rows(lambda rows: b"\xff" * 48 + rows[48:])),
         "a byte after the rows": by(with_rows(lambda rows: rows + b"\0")),
         "fewer rows than samples": by(with_rows(lambda rows: rows[:-48])),
@@ -137,12 +140,12 @@ def test_rows_and_proof_of_somebody_else(folder: Path) -> None:
         return reply
 
     def copy(member: LocalMember, reply: EnrolReply) -> EnrolReply:
-        return signed(member, replace(reply, rows=seen[0].rows, opening_proof=seen[0].opening_proof))
+        return signed(member, replace(reply, rows=seen[0].rows, proof=seen[0].proof))
 
     told = Told()
     run = Federation(folder, [enrolling(0, keep), enrolling(1, copy), client(2)], observer=told).run()
     assert run.state.keys == sorted([key_of(0), key_of(2)])
-    assert ["does not verify" in line for line in told.refused] == [True]
+    assert [UNPROVED in line for line in told.refused] == [True]
 
 
 @pytest.mark.parametrize("count", [3, 9])
@@ -179,12 +182,12 @@ def test_signature_of_somebody_else(folder: Path, change: Change) -> None:
     kept_out(folder, enrolling(1, change), "the signature is not by client")
 
 
-@pytest.mark.parametrize("part", ["rows", "opening_proof"])
+@pytest.mark.parametrize("part", ["rows", "proof"])
 def test_part_that_was_not_signed(folder: Path, part: str) -> None:
     def change(member: LocalMember, reply: EnrolReply) -> EnrolReply:
         return replace(reply, **{part: altered(getattr(reply, part), 47)})
 
-    kept_out(folder, enrolling(1, change), f"the {part.replace('_', '-')} are not those whose digest was signed")
+    kept_out(folder, enrolling(1, change), f"the {part} {'are' if part == 'rows' else 'is'} not what was signed: its digest is another")
 
 
 def field(name: str, value: str | int | None) -> Callable[[Content], Content]:
@@ -206,7 +209,7 @@ def test_reply_that_is_no_enrolment(folder: Path) -> None:
         "no statement in the statement": lambda content: RecordDict(
             {RECORD: ConfigRecord({**content.config_records[RECORD], "statement": b"{}"})}
         ),
-        **{f"{name} is {value}": field(name, value) for name in ("statement", "rows", "opening_proof") for value in (None, "x", 1)},
+        **{f"{name} is {value}": field(name, value) for name in ("statement", "rows", "proof") for value in (None, "x", 1)},
     }
 
     def edited(edit: Callable[[Content], Content]) -> Callable[[int], ClientApp]:
@@ -265,16 +268,16 @@ def test_key_under_which_anything_is_signed(folder: Path) -> None:
     def change(member: LocalMember, reply: EnrolReply) -> EnrolReply:
         said = decode_enrolment(reply.statement).statement
         rule = member.rule()
-        rows = data_rows(rule, 32, *samples_of(1, rule))  # type: ignore[arg-type]
-        blinds, key = data_blinds(bytes(32), len(rows)), client_key(32)
+        rows = sample_rows(Shape(rule), *samples_of(1, rule))  # type: ignore[arg-type]
+        blinds, key = data_blinds(bytes(32), len(rows)), client_key(64)
         points = commit_data(key, rows, blinds)
-        proof = prove(key, RowOpenings(opening_context(said.run, weak), points), rows, blinds, BlindingSource(bytes(32)))
+        proof = prove_enrolment(key, enrolment_claims(said.run, weak, points, rule), rows, blinds, BlindingSource(bytes(32)))
         statement = EnrolmentStatement.model_validate(
             {
                 **dict(said),
                 "client": weak,
                 "rows": Reference.of(points, POINTS),
-                "opening_proof": Reference.of(proof, OPENING_PROOF),
+                "proof": Reference.of(proof, ENROLMENT_PROOF),
             }
         )
         forged = SignedEnrolment(statement=statement, signature=base64.b64encode(b"\1" + bytes(63)).decode())

@@ -21,7 +21,7 @@ from tests.federation import OK, Content, Tampered, client, federate, judged, re
 
 Anything = npt.NDArray[np.generic]
 NUMPY = "numpy.ndarray"
-SHAPE = (6, 4)  # of the first layer
+SHAPE = (6, 8)  # of the first layer
 
 
 def layers(content: Content) -> list[Anything]:

@@ -14,7 +14,8 @@ from tests.attacks.crooked import Change, Crooked, claim, column, forge, honest,
 from tests.zk.training_cases import Case, accepts, case_of, data_of, key, rule_of, weights_of
 from zk import sgd
 from zk.group import PyEcc
-from zk.rule import EXP_BITS, Loss, Rule, exp_table
+from zk.rule import Loss, Rule
+from zk.tables import EXP_BITS, exp_table
 from zk.training.shape import split_limbs
 from zk.training.witness import Witness
 from zk.vectors import IntArray

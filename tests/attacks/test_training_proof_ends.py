@@ -12,7 +12,8 @@ from tests.attacks.crooked import Crooked, claim, column, forge, honest, put, re
 from tests.zk.training_cases import Case, case_of, rule_of
 from zk import lookup, sgd
 from zk.lookup import Leaves, Table
-from zk.rule import EXP_BITS, Rule, exp_table
+from zk.rule import Rule
+from zk.tables import EXP_BITS, exp_table
 from zk.training.relu import Relu
 from zk.training.shape import split_limbs
 from zk.training.softmax import Softmax

@@ -145,7 +145,7 @@ def test_update_is_the_difference_that_was_signed(folder: Path) -> None:
     run = Federation(folder, [client_app(member_of)], agreement, order=order).run()
     (reply,) = [message for message in sent if message.metadata.message_type == MessageType.TRAIN]
     update = reply.content.array_records["arrays"].to_numpy_ndarrays()
-    assert [(str(layer.dtype), layer.shape) for layer in update] == [("int64", (6, 4)), ("int64", (5, 3))]
+    assert [(str(layer.dtype), layer.shape) for layer in update] == [("int64", (6, 8)), ("int64", (9, 3))]
     statement = decode_contribution(TrainReply.from_fields(reply.content.config_records[RECORD]).statement).statement
     assert statement.update == Reference.of(dump_vector(flatten(update)), TENSOR)
     first = flatten(initial_weights(agreement.rule, bytes(32)))

@@ -5,26 +5,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.commitments import client_key, commit_data, data_blinds, data_rows
+from clients.commitments import client_key, commit_data, data_blinds
 from ledger.agreement import LABEL_SLOTS
 from tests.federation import samples_of, terms
 from zk.field import ORDER
 from zk.group import POINT_BYTES, PyEcc
 from zk.pedersen import commitment_key
 from zk.rule import Loss
+from zk.training.shape import Shape
+from zk.training.witness import sample_rows
 
 
 @pytest.mark.parametrize("loss", list(Loss))
 @pytest.mark.parametrize("layers", [(3, 2), (5, 4, 3), (15, 16), (16, 2), (60, 8, 10)])
 def test_row_is_features_one_zeros_and_labels(loss: Loss, layers: tuple[int, ...]) -> None:
     agreement = terms(1, layers=layers, training={"loss": loss.value})
-    rule, width = agreement.rule, agreement.row_width
+    rule, width = agreement.rule, Shape(agreement.rule).data_width
     x, y = samples_of(0, rule)
-    rows = data_rows(rule, width, np.asarray(x, np.int64), np.asarray(y, np.int64))
+    rows = sample_rows(Shape(rule), np.asarray(x, np.int64), np.asarray(y, np.int64))
     features, labels = layers[0], layers[-1]
     assert rows.shape == (len(x), width)
     assert width & (width - 1) == 0
-    assert features + 1 + LABEL_SLOTS <= width
+    assert features + 1 + LABEL_SLOTS <= width <= agreement.row_width
     assert (rows[:, :features] == x).all()
     assert (rows[:, features] == 1 << rule.plan.feature_bits).all()
     assert (rows[:, features + 1 : width - LABEL_SLOTS] == 0).all()
@@ -41,7 +43,7 @@ def test_commitments_open_on_the_reference_group() -> None:
     """What the fast group wrote, the reference reads and repeats."""
     agreement = terms(1)
     x, y = samples_of(0, agreement.rule, 3)
-    rows = data_rows(agreement.rule, 32, np.asarray(x, np.int64), np.asarray(y, np.int64))
+    rows = sample_rows(Shape(agreement.rule), np.asarray(x, np.int64), np.asarray(y, np.int64))
     blinds = data_blinds(b"\1" * 32, 3)
     points = commit_data(client_key(32), rows, blinds)
     reference = commitment_key(PyEcc, 32)

@@ -22,6 +22,8 @@ from ledger.entries import (
     Aggregate,
     AgreementEntry,
     ClosingEntry,
+    CommitmentsEntry,
+    Contributed,
     ContributionStatement,
     EnrolmentEntry,
     Reference,
@@ -30,11 +32,12 @@ from ledger.entries import (
     Verdict,
     decode_contribution,
     decode_enrolment,
+    decode_proof,
     encode_entry,
 )
 from ledger.errors import LedgerError, VerificationError
 from ledger.log import Log
-from ledger.messages import EnrolReply, LedgerView, RevealReply, RevealRequest, TrainReply, TrainRequest
+from ledger.messages import EnrolReply, LedgerView, ProveReply, ProveRequest, RevealReply, RevealRequest, TrainReply, TrainRequest
 from ledger.note import Ed25519Signer
 from ledger.verdicts import Reason
 from strategies.recorder import Recorder
@@ -253,7 +256,7 @@ def test_other_tables_than_those_of_this_version(folder: Path) -> None:
 @pytest.mark.parametrize("stated", ["seed", "digest"])
 def test_first_model_of_the_servers_choice(folder: Path, stated: str) -> None:
     """The agreement says that nobody chooses it: it is expanded from a seed, or has a digest."""
-    chosen = np.ones(39, np.int64)
+    chosen = np.ones(75, np.int64)
     reference = Reference.of(dump_vector(chosen), TENSOR)
     model: dict[str, object] = {} if stated == "seed" else {"seed": None, "initial": digest(b"the agreed model")}
     agreement = terms(2, 3, model=model)
@@ -665,3 +668,96 @@ def test_rule_is_the_agreed_one(host: Host) -> None:
     host.enrolled()
     rule: Rule = host.members[0].rule()
     assert rule == host.agreement.rule
+
+
+# Proofs on demand
+
+
+@pytest.fixture
+def chosen(folder: Path) -> tuple[Host, ProveRequest]:
+    """Return a host where both members' contributions stand and both must prove, and the request for it."""
+    host = Host(folder, terms(2, 2, layers=(5, 3), proof={"kind": "training", "rate": 0.999})).enrolled().revealed()
+    made, reveals = host.drawn()
+    replies = [host.train(node)[1] for node in (0, 1)]
+    said = {node: decode_contribution(reply.statement).statement for node, reply in enumerate(replies)}
+    contributions = tuple(Contributed(client=node, contribution=Reference.of(replies[node].statement, STATEMENT)) for node in (0, 1))
+    entry = CommitmentsEntry(round=1, reveals=reveals, withheld=(), beacon=made, contributions=contributions)
+    host.recorder.append(entry, said)
+    place = host.recorder.log.size - 1
+    nonces = []
+    for node, member in enumerate(host.members):
+        nonces.append(member.reveal(RevealRequest(1), host.view(node, place)).nonce)
+        host.recorder.seen(node, place + 1)
+    return host, ProveRequest(1, [0, 1], nonces)
+
+
+def prove(host: Host, request: ProveRequest, view: LedgerView | None = None, weights: Sequence[IntArray] | None = None) -> ProveReply:
+    shown = view or host.view(0, host.recorder.log.size - 1)
+    return host.members[0].prove(request, shown, weights or host.weights(), NumpyTrainer(host.rule))
+
+
+def test_the_nonce_for_the_choice_commits_to_the_next_one(chosen: tuple[Host, ProveRequest]) -> None:
+    host, request = chosen
+    state, run = host.recorder.state, host.recorder.state.run
+    for node, member in enumerate(host.members):
+        assert member.state is not None
+        assert commit_nonce(run, state.keys[node], request.nonces[node]) == state.pending[node]
+        assert commit_nonce(run, state.keys[node], member.state.nonce) == request.nonces[node].hex()
+
+
+def test_proof_of_what_stands(chosen: tuple[Host, ProveRequest]) -> None:
+    """It can be asked for twice; it is made of what was agreed and committed to."""
+    host, request = chosen
+    first, second = prove(host, request), prove(host, request)
+    assert first == second
+    said = decode_proof(first.statement)
+    said.check()
+    assert said.statement.contribution == digest(host.members[0].state.statement)  # type: ignore[union-attr]
+
+
+def test_proof_that_the_beacon_does_not_ask_for(chosen: tuple[Host, ProveRequest]) -> None:
+    host, request = chosen
+    place = host.recorder.log.size - 1
+    alone = ProveRequest(1, [1], request.nonces[1:])
+    for ask, line in (
+        (replace(request, round=2), "there is nothing to prove"),
+        (alone, "leaves out the nonce"),
+        (ProveRequest(1, [0, 0], request.nonces), "do not belong to one client each"),
+        (ProveRequest(1, [0], request.nonces), "do not belong to one client each"),
+    ):
+        refuses(host.members[0], partial(prove, host, ask), line)
+    refuses(host.members[0], lambda: prove(host, request, host.view(0, 1)), "there is nothing to prove")
+    wrong = [layer + 1 for layer in host.weights()]
+    refuses(host.members[0], lambda: prove(host, request, weights=wrong), "not the one that this client trained from")
+    host.recorder.log.append(b"another entry")
+    refuses(host.members[0], lambda: prove(host, request, host.view(0, place)), "the checkpoint changed")
+
+
+def test_proof_of_somebody_else(folder: Path) -> None:
+    """At a low rate one of two is chosen; the other one refuses."""
+    host = Host(folder, terms(2, 2, layers=(5, 3), proof={"kind": "training", "rate": 0.1})).enrolled().revealed()
+    made, reveals = host.drawn()
+    replies = [host.train(node)[1] for node in (0, 1)]
+    said = {node: decode_contribution(reply.statement).statement for node, reply in enumerate(replies)}
+    contributions = tuple(Contributed(client=node, contribution=Reference.of(replies[node].statement, STATEMENT)) for node in (0, 1))
+    host.recorder.append(CommitmentsEntry(round=1, reveals=reveals, withheld=(), beacon=made, contributions=contributions), said)
+    place = host.recorder.log.size - 1
+    nonces = [member.reveal(RevealRequest(1), host.view(node, place)).nonce for node, member in enumerate(host.members)]
+    for node in (0, 1):
+        host.recorder.seen(node, place + 1)
+    request, results = ProveRequest(1, [0, 1], nonces), []
+    for node, member in enumerate(host.members):
+        try:
+            member.prove(request, host.view(node, place), host.weights(), NumpyTrainer(host.rule))
+            results.append("proved")
+        except MemberError as error:
+            results.append(str(error))
+    assert sorted(results) == sorted(["proved", "the beacon did not choose this client to prove its contribution to round 1"])
+
+
+def test_nonce_for_the_choice_is_not_revealed_for_two_checkpoints(chosen: tuple[Host, ProveRequest]) -> None:
+    host, _ = chosen
+    place = host.recorder.log.size - 1
+    assert host.members[0].reveal(RevealRequest(1), host.view(0, place)).nonce
+    host.recorder.log.append(b"another entry")
+    refuses(host.members[0], lambda: host.members[0].reveal(RevealRequest(1), host.view(0, place)), "is out already")

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clients.commitments import prove_enrolment
 from ledger import merkle
 from ledger.aggregation import IntVector, ServerOptimizer, weighted_sum
 from ledger.agreement import Agreement, complete
@@ -31,9 +32,9 @@ from ledger.audit import Trust, audit
 from ledger.beacon import batch_digest, batch_indices, beacon, commit_nonce
 from ledger.canonical import digest, dump_json, dump_vector, load_vector
 from ledger.checkpoint import Checkpoint, sign_checkpoint
-from ledger.enrolment import opening_context
+from ledger.enrolment import enrolment_claims
 from ledger.entries import (
-    OPENING_PROOF,
+    ENROLMENT_PROOF,
     POINTS,
     SCALARS,
     STATEMENT,
@@ -52,27 +53,28 @@ from ledger.report import Check, Report
 from ledger.state import RunState
 from ledger.tiles import bundles_of, decode_bundle, encode_bundle, encode_tile, entries_path, tile_path, tiles_of
 from ledger.verdicts import KEPT
-from tests.federation import SIGNER, Federation, client, key_of, opening_of, secret
+from tests.federation import SIGNER, Federation, client, key_of, opening_of, samples_of, secret
 from zk.blinding import BlindingSource
 from zk.field import ORDER, decode_scalars, encode_scalars
 from zk.group import Arkworks
 from zk.hashing import expand
-from zk.opening import RowOpenings, prove
 from zk.pedersen import CommitmentKey, commitment_key
+from zk.training.shape import Shape
+from zk.training.witness import sample_rows
 
 Json = dict[str, Any]
-WIDTH = 32
-SIZE = 39  # weights of 5-4-3
+WIDTH = 64
+SIZE = 75  # weights of 5-8-3
 FIRST, LAST, CLOSING = 4, 5, 6  # positions of the rounds and of the closing entry
 NUMBERS = {key_of(number): number for number in range(6)}  # who is behind a public key
 BEFORE: Json = {}
 
 
 def agreed(**sections: Json) -> Agreement:
-    """Return an agreement on 5-4-3 (39 weights in two rows of 32), three clients, two rounds of two; ``sections`` override fields."""
+    """Return an agreement on 5-8-3 (75 weights in two rows of 64), three clients, two rounds of two; ``sections`` override fields."""
     fields: Json = {
         "federation": {"name": "tests", "clients": 3},
-        "model": {"layers": [5, 4, 3], "seed": bytes(32).hex()},
+        "model": {"layers": [5, 8, 3], "seed": bytes(32).hex()},
         "training": {"batch": 2, "local-steps": 2, "learning-rate": 0.125},
         "rounds": {"count": 2, "participants": 2, "reply-timeout": 5},
         "proof": {"kind": "none"},
@@ -189,12 +191,13 @@ class Forgery:
         self, number: int, samples: int = 6, *, rows: bytes | None = None, proof: bytes | None = None, claims: Json = BEFORE
     ) -> Json:
         """Return the enrolment of a client; ``claims`` replaces fields of what it signs."""
-        values = np.random.default_rng(number).integers(0, 256, (samples, WIDTH), dtype=np.int64)
+        rule = self.state(1).opening.agreement.rule
+        values = sample_rows(Shape(rule), *samples_of(number, rule, samples))  # type: ignore[arg-type]  # int64 already
         blinds = [1000 * number + i + 1 for i in range(samples)]
         key, who = commitments(), key_of(number)
         points = rows or key.encode([key.commit(row, blind) for row, blind in zip(values, blinds, strict=True)])
         source = BlindingSource(secret(number), deterministic=True)
-        shown = proof or prove(key, RowOpenings(opening_context(self.run, who), points), values, blinds, source)
+        shown = proof or prove_enrolment(key, enrolment_claims(self.run, who, points, rule), values, blinds, source)
         nonce = expand("tests/nonce", number.to_bytes(4, "big"), length=32)
         commitment = commit_nonce(self.run, who, nonce)
         self.nonces[commitment] = nonce
@@ -203,7 +206,7 @@ class Forgery:
             "client": who,
             "samples": samples,
             "rows": self.put(points, POINTS),
-            "opening-proof": self.put(shown, OPENING_PROOF),
+            "proof": self.put(shown, ENROLMENT_PROOF),
             "nonce": commitment,
         }
         return {"kind": "enrolment", "version": 1, "enrolment": self.sign("enrolment", statement | claims, who)}
@@ -223,7 +226,7 @@ class Forgery:
             "beacon": drawn,
             "model-before": state.model.digest,
             "model-after": state.model.model_dump(mode="json"),
-            "verdicts": [{"client": n, "reason": "no-reply", "contribution": None} for n in state.participants(drawn)],
+            "verdicts": [{"client": n, "reason": "no-reply", "contribution": None, "proof": None} for n in state.participants(drawn)],
             "aggregate": None,
             "test": None,
         }

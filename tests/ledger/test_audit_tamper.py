@@ -153,7 +153,7 @@ def test_the_entry_named_is_the_one_that_refers_to_the_evidence(copy: Path, forg
     expected: dict[str, int] = {forgery[0]["model"]["digest"]: 0}
     for position in (1, 2, 3):
         said = forgery[position]["enrolment"]["statement"]
-        expected |= {said["rows"]["digest"]: position, said["opening-proof"]["digest"]: position}
+        expected |= {said["rows"]["digest"]: position, said["proof"]["digest"]: position}
     for position in (4, 5):
         entry = forgery[position]
         expected |= dict.fromkeys((entry["aggregate"]["sum"]["digest"], entry["aggregate"]["blinds"]["digest"]), position)

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from ledger.agreement import Section, complete
 from ledger.canonical import dump_json
 from ledger.entries import (
+    ENROLMENT_PROOF,
     MAX_ENTRY_BYTES,
-    OPENING_PROOF,
     POINTS,
     SCALARS,
     STATEMENT,
@@ -58,7 +58,7 @@ def opening_entry(**fields: Any) -> AgreementEntry:  # noqa: ANN401
     """Return entry 0 of a run of three clients and two rounds; sections of the agreement can be given, such as ``rounds``."""
     agreement = {
         "federation": {"name": "tests", "clients": 3, "minimum-clients": 2, "maximum-samples": 100, **fields.pop("federation", {})},
-        "model": {"layers": [3, 8, 2], "seed": "5e" * 32, **fields.pop("model", {})},
+        "model": {"layers": [3, 16, 2], "seed": "5e" * 32, **fields.pop("model", {})},
         "training": {"batch": 4, "local-steps": 2, "learning-rate": 0.125},
         "rounds": {"count": 2, "participants": 2, "minimum-accepted": 1, **fields.pop("rounds", {})},
     }
@@ -79,7 +79,7 @@ def enrolment(run: str, number: int, samples: int = 10, **fields: Any) -> Enrolm
         client=NAMES[number],
         samples=samples,
         rows=Reference(digest="01" * 32, size=48 * samples, media_type=POINTS),
-        opening_proof=Reference(digest="02" * 32, size=1104, media_type=OPENING_PROOF),
+        proof=Reference(digest="02" * 32, size=1104, media_type=ENROLMENT_PROOF),
         nonce=f"{number:02x}" * 32,
     )
     return changed(statement, **fields)
@@ -238,7 +238,7 @@ def test_bytes_that_are_no_entry_are_refused(data: bytes) -> None:
         ("withheld", [True]),
         ("reveals", [{"client": 0, "nonce": "d1" * 33}]),
         ("reveals", [{"client": 10_000, "nonce": "d1" * 32}]),
-        ("verdicts", [{"client": 0, "contribution": None, "reason": "fine"}]),
+        ("verdicts", [{"client": 0, "contribution": None, "proof": None, "reason": "fine"}]),
         ("model-after", {"digest": "d1" * 32, "media-type": "application/x-npy", "size": -1}),
         ("model-after", {"digest": "d1" * 32, "media-type": "application/x-npy", "size": 2**32 + 1}),
         ("model-after", {"digest": "d1" * 32, "media-type": "NPY", "size": 1}),
@@ -326,9 +326,7 @@ def test_a_signature_by_another_key_is_refused(signed: SignedStatement) -> None:
 
 OTHER_VALUES: dict[str, object] = {
     **dict.fromkeys(("run", "nonce", "model", "batch"), "ee" * 32),
-    **dict.fromkeys(
-        ("rows", "opening_proof", "commitment", "update", "blinds", "proof"), Reference(digest="ee" * 32, size=1, media_type=TENSOR)
-    ),
+    **dict.fromkeys(("rows", "commitment", "update", "blinds", "proof"), Reference(digest="ee" * 32, size=1, media_type=TENSOR)),
     "client": NAMES[2],
     "samples": 11,
     "round": 2,

@@ -155,7 +155,7 @@ class TestErrors:
         assert (set(target.parent.iterdir()) if target.parent.is_dir() else set()) == before
 
     def test_no_ledger(self, tmp_path: Path) -> None:
-        self.refused(tmp_path, tmp_path / "export.tar", StorageError, "there is no ledger")
+        self.refused(tmp_path, tmp_path / "export.tar", StorageError, "is not the folder of a run")
 
     def test_something_else_instead_of_a_ledger(self, tmp_path: Path) -> None:
         (tmp_path / "run").mkdir()

@@ -28,11 +28,11 @@ from zk.pedersen import CommitmentKey, commitment_key
 
 IntVector = npt.NDArray[np.int64]
 RUN, MODEL, BEACON = "a1" * 32, "b2" * 32, "c3" * 32
-RULE = opening_entry().agreement.rule  # layers (3, 8, 2): 50 weights, two rows of 32
+RULE = opening_entry().agreement.rule  # layers (3, 16, 2): 98 weights, two rows of 64
 LIMIT = 1 << RULE.plan.weight_range_bits
-WEIGHTS = np.arange(-25, 25, dtype=np.int64) * 1_000_003
+WEIGHTS = np.arange(-49, 49, dtype=np.int64) * 1_000_003
 EXPECTED = Expected("federation", RUN, 3, MODEL, BEACON, False, RULE, WEIGHTS)
-KEY = commitment_key(Arkworks, 32)
+KEY = commitment_key(Arkworks, 64)
 MEMBER = enrolment(RUN, 1, 20)
 
 
@@ -92,7 +92,7 @@ def rejected(reply: Reply) -> Reason | Opened:
 
 
 def test_the_rule_of_these_tests_needs_two_rows() -> None:
-    assert (RULE.size, KEY.rows_for(RULE.size), RULE.samples) == (50, 2, 8)
+    assert (RULE.size, KEY.rows_for(RULE.size), RULE.samples) == (98, 2, 8)
 
 
 @pytest.mark.parametrize("group", [Arkworks, PyEcc])
@@ -101,7 +101,7 @@ def test_an_honest_contribution_passes_every_check(group: type[Arkworks] | type[
     assert reason is None
     assert statement is not None
     assert statement.statement == HONEST.statement
-    key = commitment_key(Arkworks, 32) if group is Arkworks else commitment_key(PyEcc, 32)
+    key = commitment_key(Arkworks, 64) if group is Arkworks else commitment_key(PyEcc, 64)
     result = opened(HONEST, key)
     assert result.update.tolist() == update_of(1).tolist()
     assert result.blinds == [1000, ORDER - 7]
@@ -205,7 +205,7 @@ def test_an_update_that_is_not_the_tensor_of_the_model_is_of_the_wrong_shape(upd
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("place", [0, 49])
+@pytest.mark.parametrize("place", [0, 97])
 def test_the_updated_model_stays_strictly_within_the_range(sign: int, place: int) -> None:
     update = update_of(1)
     update[place] = sign * (LIMIT - 1) - WEIGHTS[place]
@@ -223,8 +223,8 @@ def test_an_update_so_large_that_the_model_would_wrap_around_is_out_of_range(val
 
 @pytest.mark.parametrize(("start", "step", "allowed"), [(1 - LIMIT, 2 * LIMIT - 2, True), (-2 * LIMIT, 2 * LIMIT, False)])
 def test_an_update_is_bounded_itself_whatever_model_it_starts_from(start: int, step: int, allowed: bool) -> None:
-    expected = replace(EXPECTED, weights=np.full(50, start, dtype=np.int64))
-    reply = reply_with(np.full(50, step, dtype=np.int64))
+    expected = replace(EXPECTED, weights=np.full(98, start, dtype=np.int64))
+    reply = reply_with(np.full(98, step, dtype=np.int64))
     result = open_parts(expected, KEY, reply.statement, reply.parts)
     assert isinstance(result, Opened) if allowed else result is Reason.OUT_OF_RANGE
 
@@ -263,8 +263,8 @@ OTHER = reply_with(update_of(2), 2)
 @pytest.mark.parametrize(
     "reply",
     [
-        HONEST.with_part(update=dump_vector(update_of(1) + np.eye(1, 50, 0, dtype=np.int64)[0])),
-        HONEST.with_part(update=dump_vector(update_of(1) - np.eye(1, 50, 49, dtype=np.int64)[0])),
+        HONEST.with_part(update=dump_vector(update_of(1) + np.eye(1, 98, 0, dtype=np.int64)[0])),
+        HONEST.with_part(update=dump_vector(update_of(1) - np.eye(1, 98, 97, dtype=np.int64)[0])),
         HONEST.with_part(update=dump_vector(update_of(1)[::-1])),
         HONEST.with_part(commitment=HONEST.parts.commitment[48:] + HONEST.parts.commitment[:48]),
         HONEST.with_part(commitment=HONEST.parts.commitment[:48] + OTHER.parts.commitment[48:]),
@@ -321,7 +321,7 @@ def test_updates_and_blinds_are_added_up_by_samples() -> None:
 
 @pytest.mark.parametrize("group", [Arkworks, PyEcc])
 def test_the_commitments_add_up_to_the_aggregate(group: type[Arkworks] | type[PyEcc]) -> None:
-    key = commitment_key(Arkworks, 32) if group is Arkworks else commitment_key(PyEcc, 32)
+    key = commitment_key(Arkworks, 64) if group is Arkworks else commitment_key(PyEcc, 64)
     commitments = [key.decode(KEY.encode(commitment), 2) for commitment in COMMITMENTS]
     assert hold(key, [sum_equation(key, commitments, SAMPLES, TOTAL, BLINDS)])
 
@@ -339,10 +339,10 @@ def test_a_false_aggregate_is_found_without_the_updates(change: str) -> None:
         case "first value":
             total[0] += 1
         case "last value":
-            total[49] -= 1
+            total[97] -= 1
         case "between rows":
             total[0] += 1
-            total[32] -= 1
+            total[64] -= 1
         case "blind":
             blinds[1] += 1
         case "blinds swapped":

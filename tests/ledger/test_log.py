@@ -12,7 +12,9 @@ from ledger import merkle, note
 from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.errors import FormatError, StorageError, VerificationError
 from ledger.log import Log
+from ledger.storage import Storage
 from ledger.store import Store
+from tests.postgres import Server
 
 KEY = note.Ed25519Signer("example.com/run", bytes(32))
 
@@ -197,10 +199,10 @@ def test_an_old_copy_of_the_database_is_not_continued(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "ledger.db", tmp_path / "backup.db")
     start(tmp_path)
     shutil.copy(tmp_path / "backup.db", tmp_path / "ledger.db")
-    with pytest.raises(StorageError, match=r"covers 6 entries, ledger\.db has 3: it is an old copy"):
+    with pytest.raises(StorageError, match=r"covers 6 entries, .*ledger\.db has 3: it is an old copy"):
         Log.open(tmp_path, KEY, create=False)
     (tmp_path / "ledger.db").unlink()
-    with pytest.raises(StorageError, match=r"covers 6 entries, ledger\.db has 0"):
+    with pytest.raises(StorageError, match=r"covers 6 entries, .*ledger\.db has 0"):
         Log.open(tmp_path, KEY, create=True)
 
 
@@ -245,3 +247,46 @@ def test_closing_twice_is_harmless(tmp_path: Path) -> None:
     log.close()
     with pytest.raises(StorageError, match="closed"):
         log.append(b"entry")
+
+
+def test_a_ledger_on_hold_does_not_open(tmp_path: Path) -> None:
+    start(tmp_path)
+    with Store.open(tmp_path / "ledger.db", create=False) as store:
+        store.hold("it was restored")
+    with pytest.raises(StorageError, match="is on hold: it was restored"):
+        Log.open(tmp_path, KEY, create=False)
+
+
+def test_a_log_lives_where_its_storage_says(tmp_path: Path, postgres: Server) -> None:
+    url = postgres.database()
+    Storage(database=url).save(tmp_path)
+    start(tmp_path)
+    assert not (tmp_path / "ledger.db").exists()
+    with Log.open(tmp_path, KEY, create=False) as log, Store.open(url, create=False) as store:
+        assert store.latest_checkpoint() == log.checkpoint_note()
+        assert log.entry(2) == b"entry 2"
+
+
+def test_two_servers_with_one_database_append_in_turn_or_not_at_all(tmp_path: Path, postgres: Server) -> None:
+    url = postgres.database()
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+        Storage(database=url).save(folder)
+    with Log.open(folders[0], KEY, create=True) as one, Log.open(folders[1], KEY, create=True) as two:
+        assert one.append(b"a").size == 1
+        with pytest.raises(StorageError, match="another process appended"):
+            two.append(b"b")
+    with Log.open(folders[1], KEY, create=False) as two:
+        assert two.append(b"b").size == 2
+    with Store.open(url, create=False) as store:
+        assert list(store.entries(0, 2)) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("database = 1", "database"), ("database = 'mysql://x'", "database"), ("x = 1", "unknown"), ("[", "")]
+)
+def test_a_storage_file_that_cannot_be_read_is_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "storage.toml").write_text(text)
+    with pytest.raises(FormatError, match=rf"storage\.toml: .*{reason}"):
+        Log.open(tmp_path, KEY, create=True)

@@ -55,7 +55,7 @@ def grow(leaves: list[bytes]) -> merkle.NodeReader:
         return nodes[level, index]
 
     for size, leaf in enumerate(leaves):
-        for level, index, value in merkle.new_nodes(size, leaf, read):
+        for level, index, value in merkle.new_nodes(size, [leaf], read):
             assert (level, index) not in nodes
             nodes[level, index] = value
     return read
@@ -63,6 +63,14 @@ def grow(leaves: list[bytes]) -> merkle.NodeReader:
 
 READ = grow(LEAVES)
 ROOTS = [merkle.root_of(LEAVES[:size]) for size in range(LIMIT + 1)]
+
+
+@pytest.mark.parametrize("before", range(18))
+def test_leaves_appended_together_complete_the_same_subtrees(before: int) -> None:
+    for after in range(before, 40):
+        nodes = merkle.new_nodes(before, LEAVES[before:after], READ)
+        assert all(value == READ(level, index) for level, index, value in nodes)
+        assert len({node[:2] for node in nodes}) == len(nodes) == sum((after >> level) - (before >> level) for level in range(8))
 
 
 def accepted_inclusion(leaf: bytes, index: int, size: int, proof: list[bytes], root: bytes) -> bool:

@@ -23,7 +23,7 @@ class Tree:
         self.entries, self.signer = entries, signer
         self.nodes: dict[tuple[int, int], bytes] = {}
         for size, entry in enumerate(entries):
-            for level, index, value in merkle.new_nodes(size, merkle.leaf_hash(entry), self.read):
+            for level, index, value in merkle.new_nodes(size, [merkle.leaf_hash(entry)], self.read):
                 self.nodes[level, index] = value
 
     def read(self, level: int, index: int) -> bytes:

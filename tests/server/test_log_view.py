@@ -51,10 +51,10 @@ def test_one_entry_has_an_empty_proof(tmp_path: Path) -> None:
 def test_lines_say_what_an_entry_is(export: Path) -> None:
     forgery = Forgery.load(export)
     lines = [entry_line(index, leaf) for index, leaf in enumerate(forgery.leaves())]
-    assert lines[0] == f"     0  agreement  tests, 2 rounds, first model {forgery[0]['model']['digest'][:16]}"
-    assert lines[1] == f"     1  enrolment  client {forgery[1]['enrolment']['statement']['client'][:16]} with 6 samples"
-    assert lines[4] == f"     4  round      1: 2 accepted, model {forgery[4]['model-after']['digest'][:16]}"
-    assert lines[6] == f"     6  closing    completed after 2 rounds, model {forgery[6]['model'][:16]}"
+    assert lines[0] == f"     0  agreement   tests, 2 rounds, first model {forgery[0]['model']['digest'][:16]}"
+    assert lines[1] == f"     1  enrolment   client {forgery[1]['enrolment']['statement']['client'][:16]} with 6 samples"
+    assert lines[4] == f"     4  round       1: 2 accepted, model {forgery[4]['model-after']['digest'][:16]}"
+    assert lines[6] == f"     6  closing     completed after 2 rounds, model {forgery[6]['model'][:16]}"
 
 
 def test_verdicts_are_counted_accepted_ones_first() -> None:

@@ -65,7 +65,7 @@ def test_every_node_that_the_grid_shows_is_asked_once() -> None:
 
 def test_model_survives_the_journey() -> None:
     arrays = to_arrays(RULE, MODEL)
-    assert [array.shape for array in arrays.values()] == [(6, 4), (5, 3)]
+    assert [array.shape for array in arrays.values()] == [(6, 8), (9, 3)]
     assert (to_vector(arrays) == MODEL).all()
     assert (to_vector(ArrayRecord({name: Array(array.numpy()) for name, array in arrays.items()})) == MODEL).all()
 

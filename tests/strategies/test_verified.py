@@ -147,7 +147,7 @@ def test_strategy_that_does_not_aggregate_as_agreed(folder: Path, change: Callab
         pytest.param(lambda layers: layers[:1], id="a layer short"),
         pytest.param(lambda layers: [*layers, layers[0]], id="a layer too many"),
         pytest.param(lambda layers: [layer + 0.25 * np.sign(layer) for layer in layers], id="fractions"),
-        pytest.param(lambda layers: [layers[0].reshape(4, 6), layers[1]], id="another shape"),
+        pytest.param(lambda layers: [layers[0].reshape(8, 6), layers[1]], id="another shape"),
     ],
 )
 def test_strategy_that_returns_no_such_model(folder: Path, change: Callable[[list[IntArray]], list[IntArray] | None]) -> None:
@@ -373,7 +373,7 @@ def test_log_with_entries_is_not_used_again(folder: Path) -> None:
 
 def test_first_model_must_be_the_one_of_entry_0(folder: Path) -> None:
     with pytest.raises(StrategyError, match="the first model is not the one that the agreement's entry names"):
-        verified(folder, terms(), np.zeros(39, np.int64))
+        verified(folder, terms(), np.zeros(75, np.int64))
 
 
 def test_number_of_rounds_is_the_agreements(folder: Path) -> None:

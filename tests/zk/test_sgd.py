@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from zk import sgd
 from zk.errors import RangeError, RuleError
 from zk.hashing import sha256
-from zk.rule import Loss, Plan, Rule, exp_table
+from zk.rule import Loss, Plan, Rule
 from zk.sgd import Array
+from zk.tables import exp_table
 
 RULE = Rule((13, 6, 3), Loss.SOFTMAX, 8, 3, Plan.derive(0.125, 8, (13, 6, 3)))
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from zk import sgd
 from zk.blinding import BlindingSource
+from zk.dropout import dropped_units
 from zk.equations import hold
 from zk.errors import ZkError
 from zk.group import Arkworks, Group, PyEcc
@@ -22,16 +23,26 @@ from zk.vectors import IntArray
 WIDTH = 128
 
 
-def small_plan() -> Plan:
+def small_plan(coefficient_bits: int = 0) -> Plan:
     """8-bit limbs, so that tables have 256 entries."""
     return Plan(
         feature_bits=4, activation_bits=4, logit_bits=4, output_error_bits=6, error_bits=6, limb_bits=8,
-        weight_range_bits=24, rate_numerator=3, rate_shift=6,
+        weight_range_bits=24 - coefficient_bits, rate_numerator=3, rate_shift=6, coefficient_bits=coefficient_bits,
     )  # fmt: skip
 
 
 def rule_of(layers: tuple[int, ...] = (13, 6, 3), loss: Loss = Loss.SOFTMAX, batch: int = 3, steps: int = 3) -> Rule:
     return Rule(layers, loss, batch, steps, small_plan())
+
+
+def history_rule(momentum: Fraction = Fraction(9, 10), decay: Fraction = Fraction(1, 40), dropout: int = 0, steps: int = 3) -> Rule:
+    """Momentum and weight decay: weights of 16 bits inside a round, 10 in the global model."""
+    return Rule((13, 6, 5, 3), Loss.SOFTMAX, 3, steps, small_plan(6), momentum, decay, dropout)
+
+
+def dropout_rule(dropout: int = 5, layers: tuple[int, ...] = (13, 6, 3), loss: Loss = Loss.SOFTMAX) -> Rule:
+    """Dropout: with one unit in five, roundings of 18 bits, which are two limbs and two bits."""
+    return Rule(layers, loss, 3, 3, small_plan(), dropout=dropout)
 
 
 def key(group: type[Group] = Arkworks, width: int = WIDTH) -> CommitmentKey:
@@ -67,12 +78,12 @@ def case_of(rule: Rule, seed: int = 1) -> Case:
     rng = np.random.default_rng(seed)
     x, y = data_of(rule, rng)
     start = weights_of(rule, rng)
-    trained = sgd.train(rule, start, x, y)
+    trained = sgd.train(rule, start, x, y, dropped_units(rule, b"beacon", b"client"))
     blinds = [secrets.randbits(250) for _ in range(rule.samples)]
     statement = TrainingStatement(
         federation=b"federation", run=b"run", round=4, beacon=b"beacon", client=b"client", public_key=b"key", dataset_root=b"root",
         indices=tuple(range(100, 100 + rule.samples)), rows=commit_rows(rule, x, y, blinds), rule=rule, start=start,
-        update=tuple(W - before for W, before in zip(trained, start, strict=True)),
+        update=tuple(sgd.update_of(rule, start, trained)),
     )  # fmt: skip
     return Case(statement, Samples(x, y, blinds))
 

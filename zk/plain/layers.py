@@ -8,9 +8,11 @@ Everything else (weights, inputs, the loss, constants) is weighed by the real un
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from zk.field import ORDER
 from zk.plain.algebra import Affine, cube, cut, dot, log2
 from zk.plain.losses import Values, last_product, output_error, unround
 from zk.plain.messages import Conversation
+from zk.plain.statement import coefficients, dropped_units
 from zk.training.statement import TrainingStatement
 
 
@@ -45,6 +47,7 @@ class Layers:
         self.shape = values.shape
         self.rule = statement.rule
         self.statement = statement
+        self.kept = [self._kept(dropped) for dropped in dropped_units(statement)]
         self.inputs: list[SampleClaim] = []
         self.errors: list[SampleClaim] = []
         self.weights: list[WeightClaim] = []
@@ -80,17 +83,19 @@ class Layers:
         one = dot(over, self.shape.mask) * sum(full[:width])
         A = self.values.at(f"{name} beta", over, full) * (1 << t) - (one << t) + self.values.at(f"{name} L", over, full)
         remainder = self.values.limbs(f"{name} rem", self.shape.forward_limbs(layer), over, full)
-        Z = unround(A, remainder, self.rule.forward_shift(layer), one)
+        unscale = pow(max(1, self.rule.dropout), -1, ORDER)
+        Z = unround(A, remainder, self.rule.forward_shift(layer), one) * unscale
         D = self.values.at(f"{name} D'", over, full) - (one << (t - 1))
         remainder = self.values.limbs(f"{name} rem'", self.shape.backward_limbs(layer), over, full)
-        beta_E = unround(D, remainder, self.rule.backward_shift(layer), one)
-        # Σ eq(point, ·)·β·(E + λβ - λ): the derivative, and that β is a bit
+        beta_E = unround(D, remainder, self.rule.backward_shift(layer), one) * unscale
+        # Σ eq(point, ·)·κ·β·(E + λβ - λ): the derivative, and that β is a bit
         mix = self.talk.challenge("sign mix")
         r, value = self.talk.sumcheck("derivative", beta_E, len(point) + len(units))
         f_beta, f_mixed, both = self.talk.read_product("derivative")
         n = len(point)
         at_samples, at_units = cube(r[:n]), cube(r[n:])
-        self.talk.must_vanish(f"derivative {layer + 1}", value - both * (dot(over, at_samples) * dot(full, at_units)))
+        weight = self._weigh(layer, over, at_samples, full, at_units)
+        self.talk.must_vanish(f"derivative {layer + 1}", value - both * weight)
         self.talk.must_vanish(f"derivative {layer + 1} sign", f_beta - self.values.at(f"{name} beta", at_samples, at_units))
         E = f_mixed - f_beta * mix + mix
         self._backward(layer + 1, r[:n], cut(at_units, width), E)
@@ -118,20 +123,40 @@ class Layers:
         self.errors.append(SampleClaim(layer, cube([*r[:k], *point[k:]]), columns, f_error))
         self.weights.append(WeightClaim(layer, steps, v, columns, f_w, compared=False))
 
+    def _kept(self, dropped: list[list[int]]) -> list[list[int]]:
+        """Return ``κ``, 0 where a unit is dropped, over padded samples and units: the padded ones are kept."""
+        units = 1 << log2(len(dropped[0]))
+        rows = iter(dropped)
+        return [[1 - x for x in next(rows)] + [1] * (units - len(dropped[0])) if real else [1] * units for real in self.shape.mask]
+
+    def _weigh(self, layer: int, over: list[int], samples: list[int], full: list[int], units: list[int]) -> int:
+        """Return ``Σ_n Σ_o over[n]·samples[n]·full[o]·units[o]·κ[n, o]``; ``full`` may end before the padded units."""
+        each = [x * y % ORDER for x, y in zip(full, units, strict=False)]
+        return sum(a * b % ORDER * dot(each, row[: len(each)]) for a, b, row in zip(over, samples, self.kept[layer], strict=True)) % ORDER
+
     def _history(self) -> None:
-        """Reduce all claims about weights, and the update's, to one about ``Σ_j Σ_b before(j)·In[j, b]·Err[j, b]``."""
+        """Reduce all claims about weights, and the update's, to one about ``Σ_j Σ_b past(j)·In[j, b]·Err[j, b]``."""
+        K = self.rule.steps
+        kept, counted = coefficients(self.rule)
         mix, power = self.talk.challenge("history mix"), 1
         claimed, factors = Affine(), []
         for claim in self.weights:
             start, update = self.statement.start[claim.layer].tolist(), self.statement.update[claim.layer].tolist()
-            claimed = claimed + (Affine(_bilinear(claim.rows, start, claim.columns)) - claim.value) * power
-            over_steps = [power * sum(claim.steps[j + 1 :]) for j in range(self.shape.steps)]
+            at_start = _bilinear(claim.rows, start, claim.columns)
+            over_steps = [0] * self.shape.steps
+            for k, weight in enumerate(claim.steps):
+                step = min(k, K)  # in padded steps the weights are the trained ones
+                claimed = claimed + power * weight * kept[step] * at_start
+                for j in range(step):
+                    over_steps[j] += power * weight * counted[step - j]
+            claimed = claimed - claim.value * power
             power *= mix
-            if claim.compared:
-                claimed = claimed - power * _bilinear(claim.rows, update, claim.columns)
-                over_steps = [weight + power for weight in over_steps]
+            if claim.compared:  # W[K] - 2^h·W₀ - update = 0
+                claimed = claimed + power * ((kept[K] - kept[0]) * at_start - _bilinear(claim.rows, update, claim.columns))
+                for j in range(K):
+                    over_steps[j] += power * counted[K - j]
                 power *= mix
-            factors.append([self.rule.plan.rate_numerator * weight for weight in over_steps])
+            factors.append(over_steps)
         r, value = self.talk.sumcheck("history", claimed, log2(self.shape.samples))
         over, at_steps = cube(r), cube(r[: log2(self.shape.steps)])
         for claim, over_steps in zip(self.weights, factors, strict=True):
@@ -150,7 +175,7 @@ class Layers:
         return self.values.at(f"layer {claim.layer + 1} D'", claim.over, claim.units) - (one << (self.shape.t - 1))
 
     def _activations(self, layer: int, claims: Sequence[SampleClaim]) -> None:
-        """Demand all claims about what enters the next layer: ``β∘L``, and the constant."""
+        """Demand all claims about what enters the next layer: ``κ∘β∘L``, and the constant."""
         width, name = self.rule.layers[layer + 1], f"layer {layer + 1}"
         mix = self.talk.challenge("activation mix")
         claimed = Affine()
@@ -161,7 +186,7 @@ class Layers:
         r, value = self.talk.sumcheck("activation", claimed, n + log2(width))
         f_beta, f_low, both = self.talk.read_product("activation")
         over, units = cube(r[:n]), cube(r[n:])
-        weight = sum(mix**i * dot(claim.over, over) * dot(claim.units[:width], units[:width]) for i, claim in enumerate(claims))
+        weight = sum(mix**i * self._weigh(layer, claim.over, over, claim.units[:width], units[:width]) for i, claim in enumerate(claims))
         self.talk.must_vanish(f"activation {layer + 1}", value - both * weight)
         self.talk.must_vanish(f"activation {layer + 1} sign", f_beta - self.values.at(f"{name} beta", over, units))
         self.talk.must_vanish(f"activation {layer + 1} low", f_low - self.values.at(f"{name} L", over, units))

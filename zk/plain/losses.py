@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from zk.plain.algebra import Affine, cube, cut, dot, log2, outer, total, weigh
 from zk.plain.messages import Conversation
 from zk.plain.tensors import SAMPLES, Shape
-from zk.rule import EXP_BITS, LABEL_SLOTS, Loss, sigmoid_table
+from zk.rule import LABEL_SLOTS, Loss
+from zk.tables import EXP_BITS, sigmoid_table
 
 
 class Values:

@@ -1,7 +1,12 @@
-"""Section 1, what the transcript binds: the chain of hashes, and the statement in it."""
+"""Section 1, what the transcript binds: the chain of hashes, and the statement in it.
+
+And what follows from the statement: the coefficients of momentum and weight decay, and the units that dropout leaves out.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from fractions import Fraction
+from math import floor
 from struct import pack
 from typing import Any, Protocol
 
@@ -9,7 +14,8 @@ from py_ecc.bls.point_compression import compress_G1
 
 from zk.field import ORDER
 from zk.hashing import expand, frame, sha256
-from zk.rule import Rule, loss_table
+from zk.rule import Rule
+from zk.tables import loss_table
 from zk.training.statement import TrainingStatement
 
 Point = Any
@@ -75,10 +81,19 @@ def encode_rule(rule: Rule) -> bytes:
     numbers = {"batch": rule.batch, "steps": rule.steps}
     for layer, size in enumerate(rule.layers):
         numbers[f"layers.{layer}"] = size
+    numbers["dropout"] = rule.dropout
+    fractions = {"momentum": rule.momentum, "decay": rule.decay, "norm": rule.norm or Fraction(0)}
     for name, value in asdict(rule.plan).items():
         numbers[f"plan.{name}"] = value
     table = b"".join(pack("<q", value) for value in loss_table(rule))
-    texts = [f"{name}={numbers[name]}" for name in sorted(numbers)]
+    written = {name: str(number) for name, number in numbers.items()}
+    for name, fraction in fractions.items():
+        whole = fraction.denominator == 1
+        written[name] = f"{fraction.numerator}" if whole else f"{fraction.numerator}/{fraction.denominator}"
+    for name in ("plan.coefficient_bits", "momentum", "decay", "dropout", "norm"):  # what a rule need not have
+        if written[name] == "0":
+            del written[name]
+    texts = [f"{name}={written[name]}" for name in sorted(written)]
     return frame(*(text.encode() for text in texts), rule.loss.value.encode(), sha256(table).hex().encode())
 
 
@@ -89,3 +104,31 @@ def encode_matrices(matrices: Sequence[list[list[int]]]) -> bytes:
         values = b"".join(pack("<q", value) for row in matrix for value in row)
         parts.append(pack("<II", len(matrix), len(matrix[0])) + values)
     return frame(*parts)
+
+
+def coefficients(rule: Rule) -> tuple[list[int], list[int]]:
+    """Return ``a_k`` (in units of ``2^-h``) and ``c(n)`` (in units of ``2^-l``), ``k`` and ``n`` from 0 to ``K``, as fractions rounded."""
+    rest, unit = 1 - rule.decay, 2**rule.plan.coefficient_bits
+    kept = [floor(unit * rest**k + Fraction(1, 2)) for k in range(rule.steps + 1)]
+    counted = [0]
+    for n in range(1, rule.steps + 1):
+        total = sum((rest ** (n - 1 - i) * rule.momentum**i for i in range(n)), Fraction(0))
+        counted.append(floor(rule.plan.rate_numerator * total + Fraction(1, 2)))
+    return kept, counted
+
+
+def dropped_units(statement: TrainingStatement) -> list[list[list[int]]]:
+    """Return for each hidden layer, sample and unit whether it is dropped: 1 where its 4 bytes are a multiple of ``dropout``."""
+    rule = statement.rule
+    found = []
+    for layer, width in enumerate(rule.layers[1:-1]):
+        dropped = [[0] * width for _ in range(rule.samples)]
+        if rule.dropout:
+            number = layer.to_bytes(4, "big")
+            stream = expand("lunaria/v1/dropout", statement.beacon, statement.client, number, length=4 * rule.samples * width)
+            for n in range(rule.samples):
+                for unit in range(width):
+                    place = 4 * (n * width + unit)
+                    dropped[n][unit] = int(int.from_bytes(stream[place : place + 4], "big") % rule.dropout == 0)
+        found.append(dropped)
+    return found

@@ -9,7 +9,8 @@ from functools import cached_property
 
 from zk.errors import RuleError
 from zk.plain.algebra import log2
-from zk.rule import EXACT_BITS, EXP_BITS, LABEL_SLOTS, Loss, Rule, loss_table
+from zk.rule import EXACT_BITS, LABEL_SLOTS, Loss, Rule
+from zk.tables import EXP_BITS, loss_table
 
 SAMPLES, PADS, LEFT, RIGHT, PRODUCTS, CLOSING_PADS = "samples", "pads", "left", "right", "left times right", "closing pads"
 SOFTMAX_PRODUCTS = 2
@@ -106,11 +107,11 @@ class Shape:
 
     def forward_limbs(self, layer: int) -> int:
         """Limbs of the remainder of rounding ``Z``."""
-        return self.rule.forward_shift(layer) // self.t
+        return -(-self.rule.forward_shift(layer) // self.t)
 
     def backward_limbs(self, layer: int) -> int:
         """Limbs of the remainder of rounding ``β∘E``."""
-        return self.rule.backward_shift(layer) // self.t
+        return -(-self.rule.backward_shift(layer) // self.t)
 
     @property
     def probability_limbs(self) -> int:
@@ -124,8 +125,9 @@ class Shape:
 
     @property
     def maximum_limbs(self) -> int:
-        """Limbs of ``max`` plus half their range: ``|Z| ≤ 2^53``."""
-        return -(-(EXACT_BITS + 2 - self.rule.forward_shift(self.rule.depth)) // self.t)
+        """Limbs of ``max`` plus half their range: ``|Z| ≤ 2^(53+h)``."""
+        most = EXACT_BITS + self.rule.plan.coefficient_bits
+        return -(-(most + 2 - self.rule.forward_shift(self.rule.depth)) // self.t)
 
     # what is committed
 
@@ -136,28 +138,34 @@ class Shape:
         for layer in range(self.rule.depth):
             name, last = f"layer {layer + 1}", self.units(layer)
             found += [Tensor(f"{name} beta", last, ()), Tensor(f"{name} L", last), Tensor(f"{name} D'", last)]
-            found += self._limbs(f"{name} rem", self.forward_limbs(layer), last)
-            found += self._limbs(f"{name} rem'", self.backward_limbs(layer), last)
-        last, rest = self.units(self.rule.depth), self.forward_limbs(self.rule.depth)
+            found += self._remainder(f"{name} rem", self.rule.forward_shift(layer), last)
+            found += self._remainder(f"{name} rem'", self.rule.backward_shift(layer), last)
+        last, rest = self.units(self.rule.depth), self.rule.forward_shift(self.rule.depth)
         match self.rule.loss:
             case Loss.SOFTMAX:
                 found += [Tensor("u", last, ()), Tensor("c", last, ()), Tensor("s", last, ())]
-                found += self._limbs("rem", rest, last)
+                found += self._remainder("rem", rest, last)
                 found += self._limbs("P", self.probability_limbs, last)
                 found += self._limbs("rho", self.division_limbs, last)
                 found += self._limbs("sigma", self.division_limbs, last)
                 found += self._limbs("max", self.maximum_limbs, 1)
             case Loss.BINARY:
                 found += [Tensor("A'", last, ()), Tensor("c", last, ())]
-                found += self._limbs("rem", rest, last)
+                found += self._remainder("rem", rest, last)
             case Loss.SQUARED:
                 # a bit is what is in [0, 2^t) both as it is and times 2^(t-1)
                 found += [Tensor("low", last), Tensor("high", last, (1, 1 << (self.t - 1)))]
-                found += self._limbs("rem", rest, last)
+                found += self._remainder("rem", rest, last)
         return found
 
     def _limbs(self, name: str, count: int, last: int) -> list[Tensor]:
         return [Tensor(f"{name} limb {i}", last) for i in range(count)]
+
+    def _remainder(self, name: str, bits: int, last: int) -> list[Tensor]:
+        """Return the limbs of a value below ``2^bits``; a top limb narrower than ``t`` is in range also times what it lacks."""
+        *limbs, top = self._limbs(name, -(-bits // self.t), last)
+        lacking = (len(limbs) + 1) * self.t - bits
+        return [*limbs, Tensor(top.name, last, (1, 2**lacking))] if lacking else [*limbs, top]
 
     @cached_property
     def last(self) -> dict[str, int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from zk.field import ORDER
 from zk.forms import Form, combine
 from zk.lookup import Leaves, Table
-from zk.rule import sigmoid_table
+from zk.tables import sigmoid_table
 from zk.training.context import Context, rounded
 from zk.training.losses import REMAINDER, LossRelation
 from zk.training.shape import Direction, Tensor
@@ -29,7 +29,7 @@ class Binary(LossRelation):
         return (
             Tensor(LOGIT, self.outputs, ()),
             Tensor(PROBABILITY, self.outputs, ()),
-            *self.ranged(REMAINDER, self.remainder_limbs, self.outputs),
+            *self.remainder,
         )
 
     @property

@@ -1,18 +1,22 @@
-"""Dense layers: ``Z = In·W[k]``, ``E = Err·W[k]ᵀ`` and ``W[k] = W₀ - m·Σ_{j<k} In_jᵀ·Err_j``; ``Δ`` is the same sum over all steps.
+"""Dense layers: ``Z = In·W[k]``, ``E = Err·W[k]ᵀ`` and ``W[k] = a_k·W₀ - Σ_{j<k} c(k-j)·In_jᵀ·Err_j``; ``Δ = W[K] - 2^h·W₀``.
 
 Nothing here is committed. Each relation turns claims into claims by a sum-check (Thaler, CRYPTO 2013), outer dimensions folded first:
 
 - forward: ``Z(t, w) = Σ_{k,i} eq(t_k, k)·In(k, t_b, i)·W[k](i, w)`` leaves a claim about ``In`` and one about ``W``;
 - backward: ``E(u, v) = Σ_{k,o} eq(u_k, k)·Err(k, u_b, o)·W[k](v, o)`` leaves a claim about ``Err`` and one about ``W``;
-- history: a claim about ``W[r_k](v, w)`` is ``vᵀW₀w - m·Σ_{j,b} before(j)·In(j, b, v)·Err(j, b, w)`` with ``before(j) = Σ_{k>j} eq(r_k,
-k)``, and ``Δ(v, w)`` is ``-m·Σ_{j,b} In(j, b, v)·Err(j, b, w)``. One sum-check over ``(j, b)`` proves these for all layers together.
+- history: with the weights ``ω_k`` of the steps in a claim, ``Σ_k ω_k·W[k](v, w)`` is ``Σ_k ω_k·a_k·vᵀW₀w - Σ_{j,b} past(j)·In(j, b,
+v)·Err(j, b, w)`` with ``past(j) = Σ_{k>j} ω_k·c(k-j)``. ``Δ(v, w)`` is this for ``W[K]``, less ``2^h·vᵀW₀w``. One sum-check over ``(j, b)``
+proves these for all layers together.
 
+``a_k`` and ``c(n)`` are public (:mod:`zk.coefficients`): ``2^h`` and ``m`` without momentum and weight decay. A padded step has the weights
+``W[K]``.
 ``Δ`` is compared at the random directions of the forward claim, which are drawn after it was absorbed.
 Weights of an input axis are dense vectors: those of padded units, and of every slot of a sample that is no feature, are zero.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -110,14 +114,17 @@ def history(
     weights = []  # for each claim, those of the steps
     power = 1
     for claim in claims:
-        total += [(power, bilinear(claim.rows, start[claim.layer], claim.out.dense)), (-power, claim.value)]
-        over_steps = [power * before % ORDER for before in _before(claim.step)]
+        total.append((-power, claim.value))
+        over_steps = [power * weight % ORDER for weight in _of_steps(claim.step, shape.rule.steps)]
+        kept = dot(over_steps, shape.rule.keeps)
         power = power * mix % ORDER
         if any(claim is other for other in final):
             total.append((-power, bilinear(claim.rows, update[claim.layer], claim.out.dense)))
-            over_steps = [weight + power for weight in over_steps]
+            over_steps[-1] += power
+            kept += power * (shape.rule.keeps[-1] - shape.rule.keeps[0])
             power = power * mix % ORDER
-        weights.append([weight * shape.rule.plan.rate_numerator % ORDER for weight in over_steps])
+        total.append((kept % ORDER, bilinear(claim.rows, start[claim.layer], claim.out.dense)))
+        weights.append(_past(over_steps, shape.rule.rates, 1 << shape.step_variables))
     prover = _history_tables(shape, context.values, claims, weights) if context.values else None
     r, value = sumcheck(context.channel, "history", combine(total), shape.sample_variables, 3, prover)
     tables = prover.final() if prover else None
@@ -141,10 +148,20 @@ def _end(context: Context, label: str, k: Sequence[int], r: Sequence[int], value
     return first, second
 
 
-def _before(step: Sequence[int]) -> list[int]:
-    """Return ``Σ_{k>j} eq(step, k)`` for every ``j``."""
+def _of_steps(step: Sequence[int], steps: int) -> list[int]:
+    """Return the weight of ``W[k]`` in a claim at ``step``, ``k`` from 0 to ``steps``: padded steps count as the last."""
     table = eq_table(step)
-    return [sum(table[j + 1 :]) % ORDER for j in range(len(table))]
+    return [*table[:steps], sum(table[steps:]) % ORDER]
+
+
+def _past(over_steps: Sequence[int], rates: Sequence[int], padded_steps: int) -> list[int]:
+    """Return ``Σ_{k>j} over_steps[k]·rates[k-j]`` for every step ``j``, and zero for the padded ones."""
+    steps = len(over_steps) - 1
+    if len(set(rates[1:])) == 1:  # no momentum, no decay: sums of suffixes
+        past = [rates[1] * total % ORDER for total in accumulate(reversed(over_steps[1:]))][::-1]
+    else:
+        past = [dot(over_steps[j + 1 :], rates[1:]) for j in range(steps)]
+    return past + [0] * (padded_steps - steps)
 
 
 def _product(k: Sequence[int], left: Vector, right: Vector) -> ProductSum:

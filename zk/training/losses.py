@@ -8,9 +8,9 @@ import numpy as np
 
 from zk.forms import Form
 from zk.lookup import Committed, Leaves, Table
-from zk.rule import loss_table
+from zk.tables import loss_table
 from zk.training.context import Context
-from zk.training.shape import LOSS_TAG, LOSS_USES, Direction, Shape, Tensor, limb_names, padded, split_limbs
+from zk.training.shape import LOSS_TAG, LOSS_USES, Direction, Shape, Tensor, limb_names, padded, remainder_tensors, split_limbs
 from zk.vectors import IntArray
 
 REMAINDER = "logit remainder"
@@ -73,7 +73,12 @@ class LossRelation(ABC):
     @property
     def remainder_limbs(self) -> int:
         """Limbs of that rounding's remainder."""
-        return self.forward_shift // self.shape.rule.plan.limb_bits
+        return self.shape.rule.limbs(self.forward_shift)
+
+    @property
+    def remainder(self) -> tuple[Tensor, ...]:
+        """Those limbs as tensors."""
+        return remainder_tensors(self.shape.rule, REMAINDER, self.forward_shift, self.outputs)
 
     def ranged(self, name: str, count: int, last: int) -> tuple[Tensor, ...]:
         """Return the limbs of a value as tensors."""

@@ -74,8 +74,8 @@ class Relations:
         uses = (Block(x.multiplicities, tuple(range(-(-x.size // width))), max(1, x.size // width)) for x in self.tables)
         return (*(self.shape.block(tensor, width) for tensor in self.values), *uses)
 
-    def run(self, context: Context, start: Sequence[IntArray], update: Sequence[IntArray]) -> None:
-        """Demand that ``update`` is what training from ``start`` gives."""
+    def run(self, context: Context, start: Sequence[IntArray], update: Sequence[IntArray], dropped: Sequence[IntArray]) -> None:
+        """Demand that ``update`` is what training from ``start`` gives, without the ``dropped`` units of each hidden layer."""
         channel, rule = context.channel, self.shape.rule
         lookup(channel, context.width, self.lookups, self.tables, context.tensors)
         inputs: list[InputClaim] = []
@@ -93,7 +93,7 @@ class Relations:
         product(rule.depth, point, out, self.loss.logits(context, point, out))
         for relu in reversed(self.hidden):
             point, out = self._random(channel, relu.layer)
-            z, at, units, e = relu.relations(context, point, out)
+            z, at, units, e = relu.relations(context, point, out, dropped[relu.layer])
             error, weight = backward(context, relu.layer + 1, at, units, e)
             errors.append(error)
             weights.append(weight)
@@ -107,7 +107,7 @@ class Relations:
             if found.layer == 0:
                 channel.vanish("samples", found.value - context.features(found.point, found.rows))
         for relu in self.hidden:
-            relu.activations(context, [found for found in inputs if found.layer == relu.layer + 1])
+            relu.activations(context, [found for found in inputs if found.layer == relu.layer + 1], dropped[relu.layer])
 
     def _random(self, channel: Channel, layer: int) -> tuple[list[int], Direction]:
         """Draw a point over the samples and a direction over the outputs of a layer."""
@@ -127,8 +127,13 @@ def budget(rule: Rule, width: int) -> Budget:
     """Count what the protocol of a rule uses, by running it on zeros."""
     counter = Counter(Transcript("count"))
     zeros = [np.zeros(shape, dtype=np.int64) for shape in rule.shapes]
-    relations_of(rule).run(Context(counter, Shape(rule), width, None, None), zeros, zeros)
+    relations_of(rule).run(Context(counter, Shape(rule), width, None, None), zeros, zeros, none_dropped(rule))
     return counter.used
+
+
+def none_dropped(rule: Rule) -> list[IntArray]:
+    """Return masks of hidden layers that drop no unit."""
+    return [np.zeros((rule.samples, width), dtype=np.int64) for width in rule.layers[1:-1]]
 
 
 @dataclass(frozen=True)
@@ -167,4 +172,5 @@ class TrainingArgument(Argument):
     def run(self, channel: Channel, width: int, tensors: Mapping[str, IntArray] | None) -> None:
         """See :class:`zk.argument.Argument`."""
         context = Context(channel, self.relations.shape, width, tensors, self.hints)
-        self.relations.run(context, self.statement.start, self.statement.update)
+        dropped = self.statement.dropped or none_dropped(self.statement.rule)
+        self.relations.run(context, self.statement.start, self.statement.update, dropped)

@@ -74,6 +74,16 @@ def limb_names(name: str, count: int) -> list[str]:
     return [f"{name} limb {i}" for i in range(count)]
 
 
+def remainder_tensors(rule: Rule, name: str, shift: int, last: int) -> tuple[Tensor, ...]:
+    """Return the limbs of the remainder of a rounding that drops ``shift`` bits.
+
+    The top limb may have fewer bits than ``t``: then it is looked up as it is and times two to the missing bits.
+    """
+    missing = rule.limbs(shift) * rule.plan.limb_bits - shift
+    *low, top = limb_names(name, rule.limbs(shift))
+    return (*(Tensor(limb, last) for limb in low), Tensor(top, last, (1, 1 << missing) if missing else (1,)))
+
+
 def split_limbs(name: str, values: IntArray, count: int, bits: int) -> dict[str, IntArray]:
     """Cut values into limbs; what does not fit stays in the last one, where the lookup finds it."""
     parts = [(values >> (bits * i)) & ((1 << bits) - 1) for i in range(count - 1)]

@@ -23,8 +23,9 @@ from zk.field import ORDER
 from zk.forms import Form, combine
 from zk.lookup import Leaves, Table
 from zk.multilinear import dot, eq, eq_table, variables
-from zk.rule import EXACT_BITS, EXP_BITS, exp_table
+from zk.rule import EXACT_BITS
 from zk.sumcheck import ProductSum, sumcheck
+from zk.tables import EXP_BITS, exp_table
 from zk.training.context import Context, rounded
 from zk.training.losses import REMAINDER, LossRelation
 from zk.training.shape import Direction, Tensor
@@ -45,7 +46,7 @@ class Softmax(LossRelation):
             Tensor(DISTANCE, self.outputs, ()),
             Tensor(DEFICIT, self.outputs, ()),
             Tensor(SELECTOR, self.outputs, ()),
-            *self.ranged(REMAINDER, self.remainder_limbs, self.outputs),
+            *self.remainder,
             *self.ranged(PROBABILITY, self._probability_limbs, self.outputs),
             *self.ranged(DIVISION, self._division_limbs, self.outputs),
             *self.ranged(SLACK, self._division_limbs, self.outputs),
@@ -158,8 +159,9 @@ class Softmax(LossRelation):
 
     @property
     def _maximum_limbs(self) -> int:
-        """``|Z| ≤ 2^53``, so ``|A| ≤ 2^(53-s) + 1``."""
-        return -(-(EXACT_BITS - self.forward_shift + 2) // self.shape.rule.plan.limb_bits)
+        """``|Z| ≤ 2^(53+h)``, so ``|A| ≤ 2^(53+h-s) + 1``."""
+        bits = EXACT_BITS + self.shape.rule.plan.coefficient_bits
+        return -(-(bits - self.forward_shift + 2) // self.shape.rule.plan.limb_bits)
 
     @property
     def _offset(self) -> int:

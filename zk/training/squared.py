@@ -28,7 +28,7 @@ class Squared(LossRelation):
         return (
             Tensor(LOW, self.outputs),
             Tensor(HIGH, self.outputs, (1, 1 << (t - 1))),
-            *self.ranged(REMAINDER, self.remainder_limbs, self.outputs),
+            *self.remainder,
         )
 
     def witness(self, Z: IntArray, A: IntArray, P: IntArray) -> dict[str, IntArray]:

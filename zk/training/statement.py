@@ -2,24 +2,28 @@
 
 "Client *c*, in round *t*, took the samples that the beacon chose from the data set it committed to, started from the global model ``W₀``,
 ran exactly the agreed local SGD, and ``Δ`` is the result." The statement absorbs itself: no caller can forget a part of it, and each
-field changes every challenge of the proof.
+field changes every challenge of the proof. Which units dropout leaves out follows from beacon and client, so no caller can choose them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from fractions import Fraction
+from functools import cached_property, lru_cache
 
 import numpy as np
 
+from zk.dropout import dropped_units
 from zk.errors import EncodingError
 from zk.group import POINT_BYTES
 from zk.hashing import frame, sha256
 from zk.pedersen import CommitmentKey
-from zk.rule import Rule, tables_digest
+from zk.rule import Rule
+from zk.tables import tables_digest
 from zk.transcript import Transcript
 from zk.vectors import IntArray
 
 PROTOCOL = "lunaria/v1/training"
+OPTIONAL = ("plan.coefficient_bits", "momentum", "decay", "dropout", "norm")
 SUITE = b"BLS12-381 G1, Pedersen rows, SHAKE256"
 
 
@@ -45,7 +49,7 @@ class TrainingStatement:
         The enrolled commitments of these samples, 48 bytes each.
     rule : Rule
     start, update : tuples of int64 arrays
-        ``W₀`` and ``Δ``, shapes ``rule.shapes``.
+        ``W₀`` and ``Δ``, shapes ``rule.shapes``, with ``rule.weight_bits`` and ``rule.local_bits`` fractional bits.
 
     Raises
     ------
@@ -79,9 +83,14 @@ class TrainingStatement:
             if [(matrix.dtype, matrix.shape) for matrix in matrices] != [(np.dtype(np.int64), shape) for shape in self.rule.shapes]:
                 raise EncodingError(f"{name} must be int64 matrices of shapes {self.rule.shapes}")
         for layer, (W, change) in enumerate(zip(self.start, self.update, strict=True)):
-            bound = self.rule.weight_bound(layer)
-            bound.check(int(W.min()), int(W.max()), "W0")
-            bound.check(float((W.astype(float) + change).min()), float((W.astype(float) + change).max()), "the trained weights")
+            self.rule.weight_bound(layer).check(int(W.min()), int(W.max()), "W0")
+            trained = W.astype(float) * 2**self.rule.plan.coefficient_bits + change
+            self.rule.local_bound(layer).check(float(trained.min()), float(trained.max()), "the trained weights")
+
+    @cached_property
+    def dropped(self) -> tuple[IntArray, ...]:
+        """The hidden units that are dropped (:func:`zk.dropout.dropped_units`)."""
+        return dropped_units(self.rule, self.beacon, self.client)
 
     def begin(self, key: CommitmentKey) -> Transcript:
         """Return a transcript that has absorbed all of it, and the generators."""
@@ -111,10 +120,14 @@ def _digest(encoded: bytes) -> bytes:
 
 
 def encode_rule(rule: Rule) -> bytes:
-    """Encode every number of a rule by its name, and the digest of its table."""
-    numbers = {f"plan.{field.name}": getattr(rule.plan, field.name) for field in fields(rule.plan)}
+    """Encode every number of a rule by its name, and the digest of its table.
+
+    What a rule need not have (momentum, weight decay, dropout, a norm) is left out where it is zero, as it was before it existed.
+    """
+    numbers: dict[str, int | Fraction] = {f"plan.{field.name}": getattr(rule.plan, field.name) for field in fields(rule.plan)}
     numbers |= {f"layers.{i}": width for i, width in enumerate(rule.layers)} | {"batch": rule.batch, "steps": rule.steps}
-    parts = [f"{name}={value}".encode() for name, value in sorted(numbers.items())]
+    numbers |= {"momentum": rule.momentum, "decay": rule.decay, "dropout": rule.dropout, "norm": rule.norm or 0}
+    parts = [f"{name}={value}".encode() for name, value in sorted(numbers.items()) if value or name not in OPTIONAL]
     return frame(*parts, rule.loss.value.encode(), tables_digest(rule).encode())
 
 

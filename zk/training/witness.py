@@ -56,14 +56,14 @@ def build(statement: TrainingStatement, relations: Relations, x: IntArray, y: In
         Training gives another update than the statement says.
     """
     rule = statement.rule
-    steps = list(sgd.trace(rule, statement.start, x, y))
-    trained = [W - start for W, start in zip(steps[-1].updated, statement.start, strict=True)]
+    steps = list(sgd.trace(rule, statement.start, x, y, statement.dropped))
+    trained = sgd.update_of(rule, statement.start, steps[-1].updated)
     if any((a != b).any() for a, b in zip(trained, statement.update, strict=True)):
         raise CommitmentError("training on these samples gives another update than the one to be proved")
-    return from_steps(relations, steps, x, y)
+    return from_steps(relations, steps, x, y, statement.dropped)
 
 
-def from_steps(relations: Relations, steps: Sequence[sgd.Step], x: IntArray, y: IntArray) -> Witness:
+def from_steps(relations: Relations, steps: Sequence[sgd.Step], x: IntArray, y: IntArray, dropped: Sequence[IntArray] = ()) -> Witness:
     """Cut the values of ``steps`` into tensors."""
     shape, rule = relations.shape, relations.shape.rule
     sides = (1 << shape.step_variables, 1 << shape.batch_variables)
@@ -85,7 +85,7 @@ def from_steps(relations: Relations, steps: Sequence[sgd.Step], x: IntArray, y: 
     for relu in relations.hidden:
         layer = relu.layer
         Z, A, E, D = (flat([part[layer] for part in parts]) for parts in zip(*((s.Z, s.A, s.E, s.errors) for s in steps), strict=True))
-        found |= relu.witness(Z, A, E, D)
+        found |= relu.witness(Z, A, E, D, dropped[layer] if dropped else np.zeros_like(D))
     P = flat([step.errors[-1] for step in steps]) + (y << rule.plan.output_error_bits)
     found |= relations.loss.witness(flat([step.Z[-1] for step in steps]), flat([step.A[-1] for step in steps]), P)
     tensors = {tensor.name: shape.spread(found[tensor.name], tensor.last) for tensor in relations.values}

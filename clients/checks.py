@@ -1,0 +1,64 @@
+"""What a client reads from the entries and requests that the server shows it."""
+
+from clients.errors import MemberError
+from ledger.agreement import Agreement
+from ledger.canonical import digest, dump_vector
+from ledger.entries import AgreementEntry, CommitmentsEntry, EnrolmentEntry, Entry, RoundEntry, decode_entry
+from ledger.messages import ProveRequest, TrainRequest
+from ledger.note import Ed25519Verifier, VerifierKey
+from zk.sgd import flatten, initial_weights
+
+
+def agreement_entry(data: bytes) -> AgreementEntry:
+    """Parse entry 0; raises MemberError for any other."""
+    entry = decode_entry(data)
+    if not isinstance(entry, AgreementEntry):
+        raise MemberError(f"the server shows an entry of kind {entry.kind} where the agreement should be")
+    return entry
+
+
+def first_model(agreement: Agreement) -> str:
+    """Return the digest of the first model that an agreement gives."""
+    if agreement.model.seed is None:
+        return agreement.model.initial or ""
+    return digest(dump_vector(flatten(initial_weights(agreement.rule, bytes.fromhex(agreement.model.seed)))))
+
+
+def verifier_of(opening: AgreementEntry) -> Ed25519Verifier:
+    """Return what verifies the checkpoints of the run."""
+    return Ed25519Verifier(VerifierKey.parse(opening.log_key))
+
+
+def nonces_by_client(request: TrainRequest | ProveRequest, agreement: Agreement) -> dict[int, str]:
+    """Return the revealed nonces by client number."""
+    numbers = request.clients
+    known = all(0 <= number < agreement.federation.clients for number in numbers)
+    if not known or len(numbers) != len(request.nonces) or len(set(numbers)) != len(numbers):
+        raise MemberError("the revealed nonces do not belong to one client each")
+    return {number: nonce.hex() for number, nonce in zip(numbers, request.nonces, strict=True)}
+
+
+def commits_to(entry: Entry, statement: bytes) -> bool:
+    """Whether an entry holds this signed statement, and with it the commitment to its nonce."""
+    if isinstance(entry, EnrolmentEntry):
+        return entry.enrolment.encode() == statement
+    if isinstance(entry, CommitmentsEntry):
+        return digest(statement) in [item.contribution.digest for item in entry.contributions]
+    if isinstance(entry, RoundEntry):
+        found = (verdict.contribution for verdict in entry.verdicts if verdict.accepted)
+        return any(reference is not None and reference.digest == digest(statement) for reference in found)
+    return False
+
+
+def round_after(entry: Entry) -> int:
+    """Return the round that goes on, or comes next, after an entry."""
+    if isinstance(entry, CommitmentsEntry):
+        return entry.round
+    return entry.round + 1 if isinstance(entry, RoundEntry) else 1
+
+
+def model_in(entry: Entry) -> str | None:
+    """Return the digest of the model that an entry makes the current one."""
+    if isinstance(entry, RoundEntry):
+        return entry.model_after.digest
+    return entry.model.digest if isinstance(entry, AgreementEntry) else None
