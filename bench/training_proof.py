@@ -3,7 +3,8 @@
 ``python -m bench.training_proof --json FILE --plot FILE`` measures the reference network (784-128-10, 512 samples in 16 steps), batches of
 up to 64 clients, more samples and wider layers; ``--quick`` the reference network alone, within a minute. ``--ezkl PYTHON`` adds a forward
 pass with ezkl from an interpreter that has it. Data are synthetic: half of all pixels are zero, as in Fashion-MNIST. Every client has data
-of its own. Each case runs in a fresh process, so that its peak of memory is its own; phases are processor seconds, whatever else the machine does.
+of its own. Each case runs in a fresh process, so that its peak of memory is its own; phases are processor seconds, which other work on the
+machine does not distort much.
 """
 
 import json
