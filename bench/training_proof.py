@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,7 @@ from bench.machine import describe
 from bench.training_proof_report import draw, exponents, tables
 from zk import batch, sgd
 from zk.blinding import BlindingSource
+from zk.dropout import dropped_units
 from zk.equations import hold
 from zk.group import GROUPS
 from zk.pedersen import CommitmentKey, _remembered, commitment_key
@@ -51,7 +53,14 @@ class Size:
     hidden: int = 128
     steps: int = 16
     width: int = 1024
+    momentum: bool = False  # 0.9, with a weight decay of 0.1
+    dropout: int = 0  # one of so many units
     counts: tuple[int, ...] = (1,)
+
+    @property
+    def extras(self) -> str:
+        """What the rule has besides plain SGD."""
+        return ", ".join(name for name, on in (("momentum", self.momentum), ("dropout", self.dropout)) if on)
 
 
 @dataclass(frozen=True)
@@ -91,18 +100,22 @@ class Figures:
 def statement_of(size: Size, key: CommitmentKey, client: int) -> tuple[TrainingStatement, Samples, float]:
     """Train on synthetic data and return what there is to prove, and the seconds of training."""
     layers = (784, size.hidden, 10)
-    rule = Rule(layers, Loss.SOFTMAX, BATCH, size.steps, Plan.derive(LEARNING_RATE, BATCH, layers))
+    rate = LEARNING_RATE / 8 if size.momentum else LEARNING_RATE
+    momentum, decay = (Fraction(9, 10), Fraction(rate) / 10) if size.momentum else (Fraction(0), Fraction(0))
+    plan = Plan.derive(rate, BATCH, layers, history=size.momentum, dropout=size.dropout)
+    rule = Rule(layers, Loss.SOFTMAX, BATCH, size.steps, plan, momentum, decay, size.dropout)
+    name = b"client %d" % client
     rng = np.random.default_rng(client)
     x = rng.integers(0, 128, (rule.samples, 784)) * (rng.random((rule.samples, 784)) < 0.5)
     y = np.eye(10, dtype=np.int64)[rng.integers(0, 10, rule.samples)]
     start = tuple(sgd.initial_weights(rule, b"bench"))
     began = time.perf_counter()
-    trained = sgd.train(rule, start, x, y)
+    trained = sgd.train(rule, start, x, y, dropped_units(rule, b"beacon", name))
     seconds = time.perf_counter() - began
     blinds = [secrets.randbits(254) for _ in range(rule.samples)]
     rows = key.encode([key.commit(row, blind) for row, blind in zip(sample_rows(Shape(rule), x, y).tolist(), blinds, strict=True)])
-    update = tuple(after - before for after, before in zip(trained, start, strict=True))
-    names = (b"bench", b"run", 1, b"beacon", b"client %d" % client, b"key", b"root")
+    update = tuple(sgd.update_of(rule, start, trained))
+    names = (b"bench", b"run", 1, b"beacon", name, b"key", b"root")
     return TrainingStatement(*names, tuple(range(rule.samples)), rows, rule, start, update), Samples(x, y, blinds), seconds
 
 
@@ -209,6 +222,7 @@ def main(
         figures["hidden"] = sorted(
             [reference, *(apart(Size(hidden=hidden)) for hidden in (32, 64, 256, 512))], key=lambda one: one.size.hidden
         )
+        figures["rules"] = [apart(size) for size in (Size(momentum=True), Size(dropout=5), Size(momentum=True, dropout=5))]
     fitted = exponents(figures)
     other = "not asked for: name an interpreter with --ezkl" if quick and not ezkl_python else ezkl(ezkl_python)
     for part in tables(figures, fitted, other, AIMS):

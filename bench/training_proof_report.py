@@ -42,20 +42,32 @@ def tables(figures: Cases, fitted: Mapping[str, Mapping[str, float]], ezkl: Mapp
     for name, ones in figures.items():
         out = Table(title=f"proving: {name}", box=box.SIMPLE)
         phases = list(ones[0].prove)
-        for column in ("samples", "hidden", "train s", *(f"{phase} s" for phase in phases), "KB", "MB"):
+        for column in ("rule", "samples", "hidden", "train s", *(f"{phase} s" for phase in phases), "KB", "MB"):
             out.add_column(column, justify="right")
         for one in ones:
             cells = [f"{one.train:.2f}", *(f"{one.prove[phase]:.2f}" for phase in phases), f"{one.bytes / 1e3:.0f}", f"{one.prove_mb:.0f}"]
-            out.add_row(str(one.samples), str(one.size.hidden), *cells)
+            out.add_row(one.size.extras or "SGD", str(one.samples), str(one.size.hidden), *cells)
         yield out
     for name, ones in figures.items():
         out = Table(title=f"verifying, for each proof: {name}", box=box.SIMPLE)
-        for column in ("samples", "hidden", "group", "proofs", "rows s", "reading s", "algebra s", "product s", "sum s", "all cores s"):
+        for column in (
+            "rule",
+            "samples",
+            "hidden",
+            "group",
+            "proofs",
+            "rows s",
+            "reading s",
+            "algebra s",
+            "product s",
+            "sum s",
+            "all cores s",
+        ):
             out.add_column(column, justify="right")
         for one in ones:
             for v in one.verify:
                 spent = [f"{seconds:.3f}" for seconds in (v.rows, v.reading, v.algebra, v.product, v.each, v.clock)]
-                out.add_row(str(one.samples), str(one.size.hidden), v.group, str(v.count), *spent)
+                out.add_row(one.size.extras or "SGD", str(one.samples), str(one.size.hidden), v.group, str(v.count), *spent)
         yield out
     yield "rows: the enrolled samples, read in a first round only; sum: processor time of one core; all cores: the clock, in a later round"
     for name, costs in fitted.items():

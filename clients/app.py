@@ -8,6 +8,7 @@ from flwr.clientapp import ClientApp
 
 from clients.errors import MemberError
 from clients.exact import ExactTrainer
+from clients.forks import keep_forks
 from clients.member import IntArray, Member
 from clients.settings import member_from
 from clients.state import remember
@@ -31,14 +32,16 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
     @app.query("enrol")
     def enrol(message: Message, context: Context) -> Message:
         member = member_of(context)
-        reply = member.enrol(_view(message))
+        with keep_forks():
+            reply = member.enrol(_view(message))
         remember(member, context)
         return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields())}))
 
     @app.query("reveal")
     def reveal(message: Message, context: Context) -> Message:
         member = member_of(context)
-        reply = member.reveal(RevealRequest.from_fields(_record(message)), _view(message))
+        with keep_forks():
+            reply = member.reveal(RevealRequest.from_fields(_record(message)), _view(message))
         remember(member, context)
         return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields())}))
 
@@ -46,7 +49,8 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
     def prove(message: Message, context: Context) -> Message:
         member = member_of(context)
         trainer = ExactTrainer(member.rule())
-        reply = member.prove(ProveRequest.from_fields(_record(message)), _view(message), _weights(message), trainer)
+        with keep_forks():
+            reply = member.prove(ProveRequest.from_fields(_record(message)), _view(message), _weights(message), trainer)
         seconds = MetricRecord({**member.seconds})
         return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields()), "metrics": seconds}))
 
@@ -55,7 +59,8 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
         member = member_of(context)
         trainer = ExactTrainer(member.rule())
         request = TrainRequest.from_fields(_record(message))
-        update, samples, reply = member.contribute(request, _view(message), _weights(message), trainer)
+        with keep_forks():
+            update, samples, reply = member.contribute(request, _view(message), _weights(message), trainer)
         remember(member, context)
         content: dict[str, ArrayRecord | MetricRecord | ConfigRecord] = {
             "arrays": ArrayRecord({f"layer-{i}": Array(change) for i, change in enumerate(update)}),

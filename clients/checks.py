@@ -5,7 +5,6 @@ from ledger.agreement import Agreement
 from ledger.canonical import digest, dump_vector
 from ledger.entries import AgreementEntry, CommitmentsEntry, EnrolmentEntry, Entry, RoundEntry, decode_entry
 from ledger.messages import ProveRequest, TrainRequest
-from ledger.note import Ed25519Verifier, VerifierKey
 from zk.sgd import flatten, initial_weights
 
 
@@ -22,11 +21,6 @@ def first_model(agreement: Agreement) -> str:
     if agreement.model.seed is None:
         return agreement.model.initial or ""
     return digest(dump_vector(flatten(initial_weights(agreement.rule, bytes.fromhex(agreement.model.seed)))))
-
-
-def verifier_of(opening: AgreementEntry) -> Ed25519Verifier:
-    """Return what verifies the checkpoints of the run."""
-    return Ed25519Verifier(VerifierKey.parse(opening.log_key))
 
 
 def nonces_by_client(request: TrainRequest | ProveRequest, agreement: Agreement) -> dict[int, str]:

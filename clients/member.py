@@ -13,13 +13,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from clients.checks import agreement_entry, commits_to, first_model, model_in, nonces_by_client, round_after, verifier_of
+from clients.checks import agreement_entry, commits_to, first_model, model_in, nonces_by_client, round_after
 from clients.commitments import client_key, commit_data, data_blinds, prove_enrolment
 from clients.errors import MemberError
 from ledger.agreement import Agreement
 from ledger.beacon import NONCE_BYTES, batch_digest, batch_indices, beacon, commit_nonce, first_link, provers
 from ledger.canonical import digest, dump_vector
-from ledger.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint
+from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.enrolment import enrolment_claims
 from ledger.entries import (
     ENROLMENT_PROOF,
@@ -44,6 +44,8 @@ from ledger.entries import (
 from ledger.identity import public_key, signing_key
 from ledger.judge import Expected, training_statement
 from ledger.messages import EnrolReply, Fields, LedgerView, ProveReply, ProveRequest, RevealReply, RevealRequest, TrainReply, TrainRequest
+from ledger.note import parse as parse_note
+from ledger.quorum import Policy
 from zk.blinding import BlindingSource
 from zk.dropout import dropped_units
 from zk.field import encode_scalars
@@ -73,8 +75,8 @@ class MemberState(Fields):
     ----------
     agreement : bytes
         Entry 0, as accepted.
-    checkpoint : str
-        The text of the last checkpoint seen.
+    checkpoint : bytes
+        The last checkpoint seen, a signed note.
     enrolment : bytes
         The signed enrolment.
     rows : bytes
@@ -90,7 +92,7 @@ class MemberState(Fields):
     """
 
     agreement: bytes
-    checkpoint: str
+    checkpoint: bytes
     enrolment: bytes
     rows: bytes
     row_seed: bytes
@@ -111,7 +113,7 @@ class MemberState(Fields):
 
     def last(self) -> Checkpoint:
         """Return the last checkpoint seen."""
-        return parse_checkpoint(self.checkpoint)
+        return parse_checkpoint(parse_note(self.checkpoint).text)
 
 
 @dataclass
@@ -152,7 +154,7 @@ class Member:
         opening = agreement_entry(view.entry)
         if view.entry_index != 0:
             raise MemberError("the agreement that the server shows is not entry 0 of its ledger")
-        checkpoint = view.follow(verifier_of(opening), self.state.last() if self.state else None)
+        view.follow(Policy.of(opening), self.state.checkpoint if self.state else None)
         if self.agreement is not None and self.agreement != opening.agreement:
             raise MemberError("the server's agreement is not the one this client was given: compare the two and ask the organiser")
         if self.state is not None and (self.state.agreement != view.entry or self.state.revealed or self.state.contributed):
@@ -184,7 +186,7 @@ class Member:
             nonce=commit_nonce(run, client, nonce),
         )
         signed = SignedEnrolment.sign(statement, key).encode()
-        self.state = MemberState(view.entry, format_checkpoint(checkpoint), signed, points, row_seed, signed, nonce)
+        self.state = MemberState(view.entry, view.checkpoint, signed, points, row_seed, signed, nonce)
         return EnrolReply(signed, points, proof)
 
     def reveal(self, request: RevealRequest, view: LedgerView) -> RevealReply:
@@ -196,14 +198,14 @@ class Member:
             The entry in the view is not the one that commits to the nonce, so the server could still choose with it.
         """
         state = self._enrolled()
-        checkpoint = view.follow(verifier_of(state.opening()), state.last())
+        checkpoint = view.follow(Policy.of(state.opening()), state.checkpoint)
         entry = decode_entry(view.entry)
         if not commits_to(entry, state.statement) or request.round != round_after(entry):
             raise MemberError("the ledger does not hold this client's last statement: it keeps its nonce")
         later = isinstance(entry, CommitmentsEntry)
         if (state.opened if later else state.revealed) >= request.round and checkpoint != state.last():
             raise MemberError(f"the nonce of round {request.round} is out already, for another checkpoint")
-        state = replace(state, checkpoint=format_checkpoint(checkpoint))
+        state = replace(state, checkpoint=view.checkpoint)
         if later:
             self.state = replace(state, opened=request.round)
             return RevealReply(self._first_link())
@@ -233,7 +235,7 @@ class Member:
         state = self._enrolled()
         opening, run = state.opening(), state.run
         rule = opening.agreement.rule
-        checkpoint = view.follow(verifier_of(opening), state.last())
+        checkpoint = view.follow(Policy.of(opening), state.checkpoint)
         if state.revealed == request.round and checkpoint != state.last():
             raise MemberError(f"the checkpoint changed after the nonces of round {request.round} were revealed")
         entry = decode_entry(view.entry)
@@ -291,7 +293,7 @@ class Member:
             nonce=commit_nonce(run, client, first_link(run, client, nonce) if opening.agreement.proof.chosen_later else nonce),
         )
         signed = SignedContribution.sign(statement, key).encode()
-        self.state = replace(state, checkpoint=format_checkpoint(checkpoint), statement=signed, nonce=nonce, contributed=request.round)
+        self.state = replace(state, checkpoint=view.checkpoint, statement=signed, nonce=nonce, contributed=request.round)
         self.seconds = {"training-s": trained_at - began, "proving-s": proved_at - trained_at}
         return unflatten(rule, update), len(x), TrainReply(signed, commitment, encode_scalars(blinds), proof)
 
@@ -306,7 +308,7 @@ class Member:
         """
         state = self._enrolled()
         opening, run = state.opening(), state.run
-        checkpoint = view.follow(verifier_of(opening), state.last())
+        checkpoint = view.follow(Policy.of(opening), state.checkpoint)
         entry = decode_entry(view.entry)
         if not isinstance(entry, CommitmentsEntry) or entry.round != request.round or not commits_to(entry, state.statement):
             raise MemberError(f"the ledger does not hold this client's contribution to round {request.round}: there is nothing to prove")

@@ -17,7 +17,9 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_snake
 
+from ledger.cosignature import CosignatureVerifier
 from ledger.errors import FormatError
+from ledger.note import VerifierKey
 from zk.errors import RuleError
 from zk.rule import Loss, Plan, Rule
 
@@ -27,6 +29,7 @@ MIN_ROW_WIDTH = 64  # what a proof about a large data set takes
 MAX_ROW_WIDTH = 16_384  # py_ecc derives a generator in 6 ms
 MAX_LOCAL_SAMPLES = 65_536  # of one client in one round, batch times steps
 DROPOUTS = {0.0: 0, 0.2: 5, 0.5: 2}  # a rate, and one of how many units that is
+MAX_WITNESSES = 16  # the signatures that every reader of notes accepts
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$")]
 
@@ -162,6 +165,8 @@ class Proof(Section):
 
     def provers(self, contributions: int) -> int:
         """Return how many of so many contributions must be proved: at least one, as long as there is any."""
+        if not contributions:
+            return 0
         return math.ceil(Fraction(repr(self.rate)) * contributions)  # as it is written: 0.1 of 10 is 1
 
 
@@ -179,9 +184,12 @@ class DataTerms(Section):
 
 
 class Witnesses(Section):
-    """Who cosigns checkpoints, and how many cosignatures a checkpoint needs. None yet: this version accepts a quorum of 0 only."""
+    """Who cosigns checkpoints (verifier keys), and how many of them must have done so before anybody acts on one.
 
-    keys: tuple[str, ...] = ()
+    Where a witness is reached is no matter of trust and may change: addresses are given to the server, not agreed upon.
+    """
+
+    keys: tuple[Annotated[str, Field(max_length=2048)], ...] = Field(default=(), max_length=MAX_WITNESSES)
     quorum: int = Field(default=0, ge=0)
 
 
@@ -241,7 +249,7 @@ class Agreement(Section):
             self.witnesses.quorum <= len(self.witnesses.keys),
             f"witnesses.quorum is {self.witnesses.quorum}, above the number of witnesses ({len(self.witnesses.keys)})",
         )
-        _require(not self.witnesses.keys, "witnesses.keys: this version collects no cosignatures yet: leave the list empty")
+        _require_witnesses(self.witnesses.keys)
         try:
             rule = self.rule
         except RuleError as error:
@@ -363,6 +371,16 @@ def _decimal(value: float) -> Fraction:
 
 def _plan_fields() -> list[str]:
     return [_kebab(name) for name in FixedPoint.model_fields]
+
+
+def _require_witnesses(keys: tuple[str, ...]) -> None:
+    publics = []
+    for place, key in enumerate(keys):
+        try:
+            publics.append(CosignatureVerifier(VerifierKey.parse(key)).key.public)
+        except FormatError as error:
+            raise ValueError(f"witnesses.keys.{place}: {error}") from error
+    _require(len(set(publics)) == len(publics), "witnesses.keys lists a key twice: it would count twice")
 
 
 def _require(condition: bool, message: str) -> None:

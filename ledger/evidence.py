@@ -14,11 +14,36 @@ import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from ledger.errors import FormatError, StorageError, VerificationError
 from zk.hashing import sha256
 
 _DIGEST = re.compile("[0-9a-f]{64}")
+
+
+class Evidence(Protocol):
+    """Where evidence is kept: :class:`EvidenceStore`, or :class:`ledger.remote_evidence.RemoteEvidence`."""
+
+    def put(self, data: bytes) -> str:
+        """Keep ``data`` and return its digest."""
+        ...
+
+    def get(self, digest: str, limit: int) -> bytes:
+        """Return the data with ``digest``."""
+        ...
+
+    def path(self, digest: str) -> Path | str:
+        """Return where the data with ``digest`` is kept."""
+        ...
+
+    def digests(self) -> Iterator[str]:
+        """Yield the digests of all there is."""
+        ...
+
+    def __contains__(self, digest: str) -> bool:
+        """Whether there is anything under a digest."""
+        ...
 
 
 class EvidenceStore:
@@ -71,15 +96,7 @@ class EvidenceStore:
         VerificationError
             The file was changed: its digest is another.
         """
-        path = self.path(digest)
-        data = read_capped(path, limit)
-        if data is None:
-            raise StorageError(f"evidence {digest} is missing from {self.folder}")
-        if len(data) > limit:
-            raise FormatError(f"evidence {digest} is over the limit of {limit} bytes")
-        if sha256(data).hex() != digest:
-            raise VerificationError(f"evidence {digest} was changed: its digest is another")
-        return data
+        return checked(read_capped(self.path(digest), limit), digest, limit, self.folder)
 
     def path(self, digest: str) -> Path:
         """Return where the data with ``digest`` is kept, whether or not it is there.
@@ -89,14 +106,15 @@ class EvidenceStore:
         FormatError
             The digest is malformed; so a path never leaves the folder.
         """
-        _check_digest(digest)
+        check_digest(digest)
         return self.folder / digest[:2] / digest[2:]
 
     def digests(self) -> Iterator[str]:
         """Yield the digests of all files that are named like evidence, in no order."""
         for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
-            if _DIGEST.fullmatch(path.parent.name + path.name):
-                yield path.parent.name + path.name
+            digest = digest_of_path(path.as_posix())
+            if digest is not None:
+                yield digest
 
     def __contains__(self, digest: str) -> bool:
         """Whether there is a file with this digest for a name; only ``get`` checks that it is intact."""
@@ -156,6 +174,25 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _check_digest(digest: str) -> None:
+def checked(data: bytes | None, digest: str, limit: int, where: Path | str) -> bytes:
+    """Return ``data``, read up to ``limit + 1`` bytes, if ``digest`` names it; raises as :meth:`EvidenceStore.get` does."""
+    if data is None:
+        raise StorageError(f"evidence {digest} is missing from {where}")
+    if len(data) > limit:
+        raise FormatError(f"evidence {digest} is over the limit of {limit} bytes")
+    if sha256(data).hex() != digest:
+        raise VerificationError(f"evidence {digest} was changed: its digest is another")
+    return data
+
+
+def digest_of_path(path: str) -> str | None:
+    """Return the digest that the end of a path names, ``.../ab/cdef...``, or None where it names none."""
+    folder, _, name = path.rpartition("/")
+    digest = folder[-2:] + name
+    return digest if len(name) == 62 and _DIGEST.fullmatch(digest) else None
+
+
+def check_digest(digest: str) -> None:
+    """Refuse what is no digest, with a FormatError: so a digest never leads out of a folder."""
     if _DIGEST.fullmatch(digest) is None:
         raise FormatError("a digest is 64 lowercase hexadecimal digits")

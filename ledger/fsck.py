@@ -12,7 +12,7 @@ from ledger import merkle, note
 from ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
 from ledger.entries import AgreementEntry, Reference, decode_entry
 from ledger.errors import FormatError, LedgerError, StorageError
-from ledger.evidence import EvidenceStore, read_capped
+from ledger.evidence import Evidence, read_capped
 from ledger.export import parts, references, statements
 from ledger.storage import ledger_of
 from ledger.store import Store
@@ -103,7 +103,7 @@ def fsck(run: Path, log_key: str | None = None, progress: Progress = lambda done
 class _Check:
     """One pass over the entries; everything else is checked against them on the way."""
 
-    def __init__(self, store: Store, evidence: EvidenceStore, verifier: note.Ed25519Verifier | None, found: Diagnosis) -> None:
+    def __init__(self, store: Store, evidence: Evidence, verifier: note.Ed25519Verifier | None, found: Diagnosis) -> None:
         self._store, self._evidence, self._verifier, self._found = store, evidence, verifier, found
         self._size = store.size()
         self._nodes: dict[tuple[int, int], bytes] = {}  # the last page's, and the last complete subtree of each level before it

@@ -193,7 +193,7 @@ def judge_proof(
     statement: bytes,
     proof: bytes,
 ) -> Reason | TrainingProof:
-    """Judge a proof that was asked for later: return what remains to be checked, or why there is nothing.
+    """Judge a proof that was asked for later: return the check that remains, or ``no-proof``.
 
     Parameters
     ----------

@@ -12,7 +12,9 @@ An append goes through these steps, each durable before the next one begins:
 1. evidence: ``evidence.put`` returns once the file is durable, and its digest goes into the entry;
 2. entry and tree, in one transaction;
 3. the checkpoint, signed and kept in the store;
-4. the checkpoint, published as a file.
+4. the checkpoint, cosigned by witnesses where the agreement has some, kept, and published as a file.
+
+Step 4 waits for a quorum as long as it takes; the entry is safe meanwhile, and nobody is shown its checkpoint.
 
 A crash between two of them is repaired forward by the next :meth:`Log.open`, which does what is missing of 3 and
 4. No step is ever undone. A checkpoint is only signed for the tree in the store, in which nothing changes, and
@@ -22,7 +24,7 @@ published, is not of this tree, as when the database comes from an old copy, or 
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import RLock
@@ -32,10 +34,15 @@ from typing import Self
 from ledger import merkle
 from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.errors import LedgerError, StorageError
-from ledger.evidence import EvidenceStore, read_capped, sync_folder, write_durably
+from ledger.evidence import Evidence, read_capped, sync_folder, write_durably
 from ledger.note import MAX_NOTE_SIZE, Signer
 from ledger.storage import Storage
 from ledger.store import Store
+
+Cosign = Callable[[bytes, Callable[[int], list[bytes]]], bytes]
+"""Returns a signed checkpoint with the cosignatures that it needs before it is published; it may wait for them.
+
+Its second argument returns the proof that the checkpoint extends that of an older size. Raises a ``LedgerError`` when it gives up."""
 
 
 class Log:
@@ -47,18 +54,19 @@ class Log:
         The evidence that entries refer to.
     """
 
-    def __init__(self, folder: Path, store: Store, evidence: EvidenceStore, signer: Signer) -> None:
+    def __init__(self, folder: Path, store: Store, evidence: Evidence, signer: Signer, cosign: Cosign | None = None) -> None:
         self.evidence = evidence
         self._file = folder / "checkpoint"
         self._store = store
         self._signer = signer
+        self._cosign = cosign
         self._origin = signer.verifier.key.name
         self._lock = RLock()
         self._resources = ExitStack()
         self._checkpoint, self._note = self._repair()
 
     @classmethod
-    def open(cls, folder: Path, signer: Signer, *, create: bool) -> Self:
+    def open(cls, folder: Path, signer: Signer, *, create: bool, cosign: Cosign | None = None) -> Self:
         """Open the log in ``folder``, and finish what a crash left undone.
 
         Parameters
@@ -69,6 +77,8 @@ class Log:
             The log's key; its name is the log's origin.
         create
             Whether to start an empty log where there is none; its first checkpoint is of size 0.
+        cosign
+            Collects the cosignatures of witnesses; ``None`` where the agreement has none.
 
         Raises
         ------
@@ -80,7 +90,7 @@ class Log:
             stack.enter_context(_exclusive(folder, create))
             storage = Storage.of(folder)
             store = stack.enter_context(storage.open_store(folder, create=create))
-            log = cls(folder, store, storage.open_evidence(folder), signer)
+            log = cls(folder, store, storage.open_evidence(folder), signer, cosign)
             log._resources = stack.pop_all()
             return log
 
@@ -102,14 +112,13 @@ class Log:
         FormatError
             The entry is too long; nothing has happened.
         StorageError
-            The entry may or may not have been appended. If it has, the log takes no further one until it is
-            reopened, so that repeating the append cannot double the entry.
+            The entry may or may not have been appended, or it has no quorum of witnesses yet. If it has been, the log takes no
+            further one until it is reopened, so that repeating the append cannot double the entry.
         """
         with self._lock:
             size = self._store.append([entry], expected_size=self._checkpoint.size)
             checkpoint, signed = self._sign(size)
-            write_durably(self._file, signed)
-            self._checkpoint, self._note = checkpoint, signed
+            self._checkpoint, self._note = checkpoint, self._publish(checkpoint, signed)
             return checkpoint
 
     def entry(self, index: int) -> bytes:
@@ -163,15 +172,22 @@ class Log:
         """Check everything signed before against the tree; then do what is missing of steps 3 and 4."""
         for reason in self._store.holds():
             raise StorageError(f"{self._store.name} is on hold: {reason}")
-        published, kept = read_capped(self._file, MAX_NOTE_SIZE), self._store.latest_checkpoint()
+        published, kept = published_checkpoint(self._file.parent), self._store.latest_checkpoint()
         if published is not None:
             self._check(published, str(self._file))
         size = self._store.size()
         last = None if kept is None else (self._check(kept, "the last signed checkpoint"), kept)
         checkpoint, signed = last if last is not None and last[0].size == size else self._sign(size)
-        if published != signed:
-            write_durably(self._file, signed)
-        return checkpoint, signed
+        if published == signed and self._cosign is None:
+            return checkpoint, signed
+        return checkpoint, self._publish(checkpoint, signed)
+
+    def _publish(self, checkpoint: Checkpoint, signed: bytes) -> bytes:
+        if self._cosign is not None:
+            signed = self._cosign(signed, lambda old: merkle.consistency_proof(old, checkpoint.size, self._store.node))
+            self._store.save_checkpoint(checkpoint.size, signed)
+        write_durably(self._file, signed)
+        return signed
 
     def _check(self, signed: bytes, what: str) -> Checkpoint:
         """Return the checkpoint in ``signed`` if it is this key's and of this tree."""
@@ -216,3 +232,14 @@ def _exclusive(folder: Path, create: bool) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def published_checkpoint(folder: Path) -> bytes | None:
+    """Return the checkpoint that the log in ``folder`` has published last, a note that nobody has checked; None before the first.
+
+    Raises
+    ------
+    StorageError
+        It cannot be read.
+    """
+    return read_capped(folder / "checkpoint", MAX_NOTE_SIZE)

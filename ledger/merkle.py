@@ -194,6 +194,36 @@ def new_nodes(size_before: int, leaves: Sequence[bytes], read: NodeReader) -> li
     return nodes
 
 
+class Frontier:
+    """The right edge of a tree that grows from nothing: the last complete subtree of each level, which is all that going on takes.
+
+    Attributes
+    ----------
+    size
+        Number of entries so far.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._last: dict[int, tuple[int, bytes]] = {}
+
+    def append(self, leaves: Sequence[bytes]) -> list[tuple[int, int, bytes]]:
+        """Append ``leaves`` and return the subtrees that they complete, as :func:`new_nodes` does."""
+        nodes = new_nodes(self.size, leaves, self._read)
+        self._last |= {level: (index, value) for level, index, value in nodes}  # ascending: the last one stays
+        self.size += len(leaves)
+        return nodes
+
+    def root(self) -> bytes:
+        """Return the root over the entries so far: 32 bytes."""
+        return root(self.size, self._read)
+
+    def _read(self, level: int, index: int) -> bytes:
+        last, value = self._last[level]
+        _require(last == index, f"subtree ({level}, {index}) is not on the right edge")
+        return value
+
+
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
     """Check that ``leaf`` is the hash of entry ``index`` of the tree with ``root`` (RFC 9162, section 2.1.3.2).
 
@@ -257,6 +287,38 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
         return
     _require(len(proof) > 0, f"{what}: the proof is too short")  # step 1
     path = [old_root, *proof] if old & (old - 1) == 0 else list(proof)  # step 2
+    fr, sr = roots_of_path(old, new, path)
+    _require(fr == old_root, f"{what}: the proof leads to another old root")
+    _require(sr == new_root, f"{what}: the proof leads to another new root")
+
+
+def roots_of_path(old: int, new: int, path: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """Compute the two roots to which a consistency path leads (RFC 9162, section 2.1.4.2, steps 3 to 7).
+
+    Whatever stands in ``path``: if the second root is that of a tree of ``new`` entries, then the first is the root over that tree's
+    first ``old`` entries, since another one would be a collision of SHA-256.
+
+    Parameters
+    ----------
+    old, new
+        Numbers of entries, ``0 < old < new``.
+    path
+        At least one hash of 32 bytes, and unlike in a consistency proof the first is there also where ``old`` is a power of two.
+
+    Returns
+    -------
+    old_root, new_root : bytes
+        32 bytes each.
+
+    Raises
+    ------
+    VerificationError
+        The path has a wrong length, or the sizes are out of order.
+    """
+    what = f"consistency of size {old} with size {new}"
+    _require_hashes(what, *path)
+    _require(0 < old < new, f"{what}: sizes must be positive and grow")
+    _require(len(path) > 0, f"{what}: the proof is too short")
     fn, sn = old - 1, new - 1  # step 3
     while fn & 1:  # step 4
         fn, sn = fn >> 1, sn >> 1
@@ -270,8 +332,7 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
             sr = node_hash(sr, c)
         fn, sn = fn >> 1, sn >> 1
     _require(sn == 0, f"{what}: the proof is too short")  # step 7
-    _require(fr == old_root, f"{what}: the proof leads to another old root")
-    _require(sr == new_root, f"{what}: the proof leads to another new root")
+    return fr, sr
 
 
 def _skip_missing_siblings(fn: int, sn: int) -> tuple[int, int]:

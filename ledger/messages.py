@@ -5,13 +5,16 @@ ledger that extends the one it saw before.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Self, get_args, get_origin
 
 from ledger import merkle
-from ledger.checkpoint import Checkpoint, open_checkpoint
+from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.errors import FormatError, LedgerError, VerificationError
-from ledger.note import Ed25519Verifier
+from ledger.fork import ForkError, find_fork
+from ledger.merkle import HASH_SIZE
+from ledger.note import parse as parse_note
+from ledger.quorum import Policy
 
 Value = int | float | str | bytes | bool | list[int] | list[float] | list[str] | list[bytes] | list[bool]  # as in Flower
 RECORD = "lunaria"  # the key of the ConfigRecord in a message
@@ -34,13 +37,13 @@ class Fields:
             A field is missing, or is not of its type.
         """
         values = {}
-        for field in fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
-            value = record.get(field.name)
-            expected = get_origin(field.type) or field.type
+        for one in fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
+            value = record.get(one.name)
+            expected = get_origin(one.type) or one.type
             items = value if isinstance(value, list) else ()
-            if type(value) is not expected or any(type(item) not in get_args(field.type) for item in items):
-                raise FormatError(f"the message lacks {field.name}, or it is not {getattr(expected, '__name__', expected)}")
-            values[field.name] = value
+            if type(value) is not expected or any(type(item) not in get_args(one.type) for item in items):
+                raise FormatError(f"the message lacks {one.name}, or it is not {getattr(expected, '__name__', expected)}")
+            values[one.name] = value
         return cls(**values)
 
 
@@ -58,6 +61,9 @@ class LedgerView(Fields):
         The proof that the checkpoint extends that size (empty for 0).
     entry, entry_index, inclusion : bytes, int, list of bytes
         The entry that says which model is current (the agreement, or the last round), with its proof of inclusion.
+    unconfirmed, unconfirmed_proofs : list of int, list of bytes
+        Sizes that the client was shown since without a reply, and for each its proof, the hashes one behind the other: a client whose
+        replies were lost has seen one of these.
     """
 
     checkpoint: bytes
@@ -66,27 +72,43 @@ class LedgerView(Fields):
     entry: bytes
     entry_index: int
     inclusion: list[bytes]
+    unconfirmed: list[int] = field(default_factory=list)
+    unconfirmed_proofs: list[bytes] = field(default_factory=list)
 
-    def follow(self, verifier: Ed25519Verifier, last: Checkpoint | None) -> Checkpoint:
-        """Check that this view is signed by the log, holds its entry, and extends ``last``.
+    def follow(self, policy: Policy, seen: bytes | None) -> Checkpoint:
+        """Check that this view is signed by the log and its witnesses, holds its entry, and extends the checkpoint ``seen`` last.
 
         Raises
         ------
         VerificationError
-            It is not, does not, or shows another history.
+            It is not, does not, or shows another history; then a :class:`ledger.fork.ForkError`, with the proof if there is one.
         """
-        new = open_checkpoint(self.checkpoint, verifier, verifier.key.name)
-        if last is not None:
-            if self.old_size != last.size:
+        new = policy.open(self.checkpoint)
+        if seen is not None:
+            last = parse_checkpoint(parse_note(seen).text)
+            proof = self._proof_from(last.size)
+            if proof is None:
                 raise VerificationError(f"the server proves consistency from size {self.old_size}, but size {last.size} was seen last")
             if new.size < last.size:
-                raise VerificationError(f"the ledger shrank from {last.size} to {new.size} entries: keep both checkpoints as evidence")
+                raise self._fork(policy, seen, proof, f"the ledger shrank from {last.size} to {new.size} entries")
             try:
-                merkle.verify_consistency(last.size, new.size, last.root, new.root, self.consistency)
+                merkle.verify_consistency(last.size, new.size, last.root, new.root, proof)
             except LedgerError as error:
-                raise VerificationError(f"the ledger shows another history than before ({error}): keep both checkpoints") from error
+                raise self._fork(policy, seen, proof, f"the ledger shows another history than before ({error})") from error
         merkle.verify_inclusion(merkle.leaf_hash(self.entry), self.entry_index, new.size, self.inclusion, new.root)
         return new
+
+    def _proof_from(self, size: int) -> list[bytes] | None:
+        if size == self.old_size:
+            return self.consistency
+        for shown, proof in zip(self.unconfirmed, self.unconfirmed_proofs, strict=False):
+            if shown == size:
+                return [proof[at : at + HASH_SIZE] for at in range(0, len(proof), HASH_SIZE)]
+        return None
+
+    def _fork(self, policy: Policy, seen: bytes, path: list[bytes], reason: str) -> ForkError:
+        proof = find_fork(policy.log.key, seen, self.checkpoint, path)
+        return ForkError(f"{reason}: {'its signatures prove it' if proof else 'keep both checkpoints'}", proof)
 
 
 @dataclass(frozen=True)

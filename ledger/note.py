@@ -129,6 +129,10 @@ class Signature:
     key_id: bytes
     value: bytes
 
+    def encode(self) -> str:
+        """Encode as the line that stands in a note, newline included."""
+        return f"— {self.name} {base64.b64encode(self.key_id + self.value).decode()}\n"
+
 
 @dataclass(frozen=True)
 class UnverifiedNote:
@@ -139,8 +143,7 @@ class UnverifiedNote:
 
     def encode(self) -> bytes:
         """Encode as the bytes that :func:`parse` reads."""
-        lines = [f"— {one.name} {base64.b64encode(one.key_id + one.value).decode()}\n" for one in self.signatures]
-        return "".join([self.text, "\n", *lines]).encode()
+        return "".join([self.text, "\n", *(one.encode() for one in self.signatures)]).encode()
 
 
 @dataclass(frozen=True)
@@ -163,10 +166,15 @@ def sign(text: str, *signers: Signer) -> bytes:
     if not text.endswith("\n"):
         raise FormatError("the text of a note must end in a newline")
     message = _encode(text)
-    signatures = tuple(Signature(signer.verifier.key.name, signer.verifier.key.key_id, signer.sign(message)) for signer in signers)
-    note = UnverifiedNote(text, signatures).encode()
+    note = UnverifiedNote(text, tuple(signature_by(signer, message) for signer in signers)).encode()
     parse(note)  # what is written can be read
     return note
+
+
+def signature_by(signer: Signer, message: bytes) -> Signature:
+    """Return the signature line of ``signer`` for the note text ``message``."""
+    key = signer.verifier.key
+    return Signature(key.name, key.key_id, signer.sign(message))
 
 
 def parse(note: bytes) -> UnverifiedNote:

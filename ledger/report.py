@@ -31,7 +31,7 @@ class Check(StrEnum):
 
 MEANING: dict[Check, str] = {
     Check.ARCHIVE: "the file is one canonical archive, every byte of it",
-    Check.CHECKPOINT: "the checkpoint is signed by the log's key",
+    Check.CHECKPOINT: "the checkpoint is signed by the log's key, and by a quorum of the agreed witnesses",
     Check.TREE: "all entries hash to the root in the checkpoint (RFC 6962), and the tiles are that tree",
     Check.ENTRIES: "every entry is canonical and of a known kind",
     Check.AGREEMENT: "the agreement does not contradict itself, and the first model and the tables are the agreed ones",

@@ -3,20 +3,24 @@
 ::
 
     database = "postgresql://lunaria@db.example/run1"     otherwise ledger.db in the folder
+    evidence = "s3://bucket/run1"                         otherwise evidence/ in the folder
 
-Passwords do not belong into it: libpq finds them in ``PGPASSFILE`` or ``PGPASSWORD``.
+Passwords do not belong into it: libpq finds them in ``PGPASSFILE`` or ``PGPASSWORD``, and the backends of object stores have places of
+their own.
 """
 
 import json
 import tomllib
 from pathlib import Path
 from typing import Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, ValidationError
 
 from ledger.agreement import Section, explain
 from ledger.errors import FormatError, StorageError
-from ledger.evidence import EvidenceStore, write_durably
+from ledger.evidence import Evidence, EvidenceStore, write_durably
+from ledger.remote_evidence import RemoteEvidence
 from ledger.store import Store
 
 FILE = "storage.toml"
@@ -29,9 +33,12 @@ class Storage(Section):
     ----------
     database
         URL of a PostgreSQL database; ``None`` for ``ledger.db`` in the run's folder.
+    evidence
+        URL of a folder or of an object store (:mod:`ledger.remote_evidence`); ``None`` for ``evidence/`` in the run's folder.
     """
 
     database: str | None = Field(default=None, pattern="^postgresql://")
+    evidence: str | None = Field(default=None, pattern="^[a-z][a-z0-9+.-]*://")
 
     @classmethod
     def of(cls, run: Path) -> Self:
@@ -77,16 +84,42 @@ class Storage(Section):
         if lines:
             write_durably(run / FILE, "".join(lines).encode())
 
+    def check(self) -> None:
+        """Find out early whether a database and an object store that are named can be used, as far as it shows without writing a thing.
+
+        Raises
+        ------
+        StorageError
+            They cannot, or the database holds a ledger with entries.
+        """
+        if self.evidence is not None:
+            self.open_evidence(Path())
+        if self.database is not None:
+            with Store.open(self.database, create=True) as store:
+                if store.size():
+                    raise StorageError(f"{store.name} holds a ledger already: give each run a database of its own")
+
     def open_store(self, run: Path, *, create: bool) -> Store:
         """Open the store; see :meth:`ledger.store.Store.open`."""
         return Store.open(self.database or run / "ledger.db", create=create)
 
-    def open_evidence(self, run: Path) -> EvidenceStore:
-        """Return the evidence."""
-        return EvidenceStore(run / "evidence")
+    def open_evidence(self, run: Path) -> Evidence:
+        """Return the evidence.
+
+        Raises
+        ------
+        StorageError
+            Nothing is installed that serves its URL.
+        """
+        if self.evidence is None:
+            return EvidenceStore(run / "evidence")
+        parts = urlsplit(self.evidence)
+        if parts.scheme == "file":  # durable, where fsspec's local files are not
+            return EvidenceStore(Path(unquote(parts.path)))
+        return RemoteEvidence(self.evidence)
 
 
-def ledger_of(run: Path) -> tuple[Store, EvidenceStore]:
+def ledger_of(run: Path) -> tuple[Store, Evidence]:
     """Open the store and the evidence of a run folder.
 
     Raises

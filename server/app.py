@@ -34,6 +34,7 @@ def main(grid: Grid, context: Context) -> None:
         partition=str(config.get("partition", "iid")),
         seed=_number(config.get("seed")),
         proof=str(config["proof"]) if "proof" in config else None,
+        witnesses=tuple(str(config.get("witnesses", "")).split()),
     )
     home = Path(os.environ.get("LUNARIA_HOME") or Path.home() / ".lunaria")
     folder = Path(str(config["out"])) if "out" in config else home / "runs" / str(context.run_id)
@@ -50,6 +51,10 @@ class LogObserver(Observer):
         log(INFO, "%d clients enrolled", len(state.members))
         for line in refused:
             log(WARNING, "not enrolled: %s", line)
+
+    def delayed(self, reason: str) -> None:
+        """Log what the run waits for."""
+        log(WARNING, "%s", reason)
 
     def round_done(self, report: RoundReport) -> None:
         """Log the verdicts."""

@@ -18,7 +18,13 @@ from rich.console import Console
 
 from ledger.errors import LedgerError
 from server.errors import ExitCode, ServerError
+from server.fork_command import fork_app
+from server.monitor_command import monitor
+from server.proof_command import verify_proof
+from server.publish_command import publish
+from server.serve_command import serve_ledger
 from server.storage_commands import storage_app
+from server.witness_command import witness as witness_command
 from zk.errors import ZkError
 
 if TYPE_CHECKING:
@@ -54,16 +60,24 @@ def simulate(
     proof_rate: Annotated[
         float | None, typer.Option(help="The share of the updates that must be proved, chosen afterwards. [default: 1]")
     ] = None,
+    witness: Annotated[list[str] | None, typer.Option(help="Where a witness of the agreement is reached; once for each.")] = None,
+    database: Annotated[
+        str | None, typer.Option(help="Keep the ledger in PostgreSQL: postgresql://... [default: a file in the folder]")
+    ] = None,
+    evidence: Annotated[str | None, typer.Option(help="Keep evidence elsewhere: s3://bucket/folder. [default: in the folder]")] = None,
     verify_backend: Backend = "py_ecc",
 ) -> None:
     """Run a federation on this machine with Ray: the main job, with an audit at its end."""
+    from ledger.storage import Storage
+
     _check_backend(verify_backend)
     with _installed("federation"):
         from server.planning import Options
         from server.session import run_session
-    options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed, proof, proof_rate)
+    wanted = tuple(witness or ())
+    options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed, proof, proof_rate, wanted)
     folder = out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
-    raise typer.Exit(run_session(options, folder, verify_backend))
+    raise typer.Exit(run_session(options, folder, Storage.parse(database=database, evidence=evidence), verify_backend))
 
 
 @app.command()
@@ -134,13 +148,26 @@ def log_show(
 @log_app.command("proof")
 def log_proof(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    index: Annotated[int, typer.Argument(min=0, help="The entry's number.")],
+    index: Annotated[int | None, typer.Argument(min=0, help="The entry's number.")] = None,
+    round_: Annotated[int | None, typer.Option("--round", min=1, help="A round, in place of the entry's number.")] = None,
+    entry: Annotated[bool, typer.Option(help="Put the entry itself into the proof.")] = True,
 ) -> None:
     """Print a proof that an entry is in the ledger (C2SP tlog-proof)."""
-    from server.log_view import inclusion_text
+    from server.log_view import inclusion_proof, round_index
 
+    if (index is None) == (round_ is None):
+        raise ServerError("say which entry: either its number, or --round N")
     with _store(run) as store:
-        typer.echo(inclusion_text(store, index), nl=False)
+        place = index if index is not None else round_index(store, round_ or 0)
+        typer.echo(inclusion_proof(store, place, entry=entry).encode(), nl=False)
+
+
+log_app.command("verify")(verify_proof)
+app.command()(monitor)
+app.command()(publish)
+app.command("serve")(serve_ledger)
+app.add_typer(fork_app, name="fork")
+app.command("witness")(witness_command)
 
 
 def main() -> None:

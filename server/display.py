@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -50,6 +51,10 @@ class Display(Observer):
     def round_begins(self, number: int, participants: int) -> None:
         """Show that clients train."""
         self.progress.update(self._task, description=f"round {number}: {participants} clients train")
+
+    def delayed(self, reason: str) -> None:
+        """Say what the run waits for."""
+        self._console.print(f"[yellow]note[/]  {escape(reason)}", soft_wrap=True, highlight=False)
 
     def round_done(self, report: RoundReport) -> None:
         """Show the round's outcome."""

@@ -4,10 +4,11 @@
 code  meaning
 ====  =========================================================================================
 0     done; for ``lunaria audit``: everything verified; for ``lunaria fsck``: intact
-1     something is false: a check of the audit failed; for ``lunaria fsck``: damaged
+1     something is false: a check of the audit, a proof, an accusation; for ``lunaria fsck``: damaged
 2     the input is unusable: an option, an agreement, a data set, a file
 3     the run failed: too few clients enrolled, or too few updates were accepted
 4     a part of the installation is missing
+5     a log has forked: it signed two histories
 130   interrupted with Ctrl-C; the ledger is closed and audits
 ====  =========================================================================================
 """
@@ -23,6 +24,7 @@ class ExitCode(IntEnum):
     UNUSABLE = 2
     FAILED = 3
     NOT_INSTALLED = 4
+    FORK = 5
     INTERRUPTED = 130
 
 

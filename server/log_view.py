@@ -1,12 +1,11 @@
-"""A ledger for people: one line an entry, and proofs of inclusion as text."""
-
-import base64
+"""A ledger for people: one line an entry, and proofs of inclusion."""
 
 from ledger import merkle
 from ledger.checkpoint import parse_checkpoint
 from ledger.entries import AgreementEntry, CommitmentsEntry, EnrolmentEntry, RoundEntry, decode_entry
 from ledger.errors import StorageError
 from ledger.note import parse as parse_note
+from ledger.proof import TlogProof
 from ledger.store import Store
 from server.verdict_text import verdict_text
 
@@ -28,8 +27,8 @@ def entry_line(index: int, data: bytes) -> str:
     return f"{index:>6}  {entry.kind:<11} {text}"
 
 
-def inclusion_text(store: Store, index: int) -> str:
-    """Return a proof in the format C2SP tlog-proof: index, hashes, and the signed checkpoint.
+def inclusion_proof(store: Store, index: int, *, entry: bool = True) -> TlogProof:
+    """Return the proof that an entry is in the ledger (C2SP tlog-proof), with the entry as its extra data if it is to carry it.
 
     Raises
     ------
@@ -40,5 +39,20 @@ def inclusion_text(store: Store, index: int) -> str:
     size = parse_checkpoint(parse_note(note).text).size if note is not None else 0
     if note is None or index >= size:
         raise StorageError(f"there is no entry {index}: the ledger has {size}")
-    hashes = "".join(base64.b64encode(node).decode() + "\n" for node in merkle.inclusion_proof(index, size, store.node))
-    return f"c2sp.org/tlog-proof@v1\nindex {index}\n{hashes}\n{note.decode()}"
+    hashes = merkle.inclusion_proof(index, size, store.node)
+    return TlogProof(index, tuple(hashes), note, store.entry(index) if entry else None)
+
+
+def round_index(store: Store, number: int) -> int:
+    """Return the index of the entry of a round.
+
+    Raises
+    ------
+    StorageError
+        There is no such round.
+    """
+    for index, data in enumerate(store.entries(0, store.size())):
+        entry = decode_entry(data)
+        if isinstance(entry, RoundEntry) and entry.round == number:
+            return index
+    raise StorageError(f"the ledger has no round {number}")

@@ -18,6 +18,7 @@ from ledger.entries import TENSOR, AgreementEntry, Reference, encode_entry
 from ledger.errors import LedgerError
 from ledger.judge import IntVector
 from ledger.note import Ed25519Signer
+from server.cosigner import check_addresses
 from server.errors import ServerError
 from zk.errors import ZkError
 from zk.hashing import expand
@@ -53,6 +54,8 @@ class Options:
         ``training`` or ``none``: what each update must prove.
     proof_rate : float or None
         The share of the updates that must be proved, chosen afterwards; above 0 and at most 1.
+    witnesses : tuple of str
+        Where the agreement's witnesses are reached.
     """
 
     agreement: Path | None = None
@@ -66,6 +69,7 @@ class Options:
     seed: int | None = None
     proof: str | None = None
     proof_rate: float | None = None
+    witnesses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Plan:
     seed: int
     model: IntVector
     notes: tuple[str, ...]
+    witnesses: tuple[str, ...] = ()
 
     def opening(self, signer: Ed25519Signer) -> AgreementEntry:
         """Return entry 0 for a log with this key."""
@@ -159,7 +164,8 @@ def _prepare(options: Options) -> Plan:
         raise ServerError("the agreement names its first model by digest: give the model itself with --model FILE.keras")
     else:
         model = flatten(initial_weights(rule, bytes.fromhex(agreement.model.seed)))
-    plan = Plan(agreement, data, samples, options.partition, seed, model, (*data.notes, *notes))
+    check_addresses(agreement.witnesses.quorum, options.witnesses)
+    plan = Plan(agreement, data, samples, options.partition, seed, model, (*data.notes, *notes), options.witnesses)
     encode_entry(plan.opening(plan.signer(plan.log_seed())))  # an agreement too long for an entry is refused before anything starts
     return plan
 

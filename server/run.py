@@ -22,9 +22,12 @@ from clients.exact import ExactTrainer
 from clients.keras_models import save, to_keras
 from ledger.canonical import load_vector
 from ledger.entries import TestResult
+from ledger.errors import StorageError
 from ledger.judge import IntVector
 from ledger.log import Log
+from ledger.quorum import Policy
 from ledger.state import RunState
+from server.cosigner import Cosigner
 from server.errors import RunFailed, ServerError
 from server.planning import Plan
 from strategies.errors import StrategyError
@@ -44,19 +47,23 @@ def run_federation(plan: Plan, folder: Path, grid: Grid, observer: Observer, sto
     Raises
     ------
     RunFailed
-        Too few clients enrolled; the ledger stands as far as it came.
+        Too few clients enrolled, or the ledger cannot go on; it stands as far as it came.
     """
     seed = plan.log_seed()
     signer = plan.signer(seed)
     _write_inputs(folder, plan, seed)
     agreement = plan.agreement
     key = commitment_key(GROUPS[verify_backend], agreement.row_width)
-    with Log.open(folder, signer, create=True) as log:
+    opening = plan.opening(signer)
+    with (
+        Cosigner(Policy.of(opening), plan.witnesses, notify=observer.delayed, stop=stop) as cosigner,
+        Log.open(folder, signer, create=True, cosign=cosigner if plan.witnesses else None) as log,
+    ):
         try:
             strategy = Verified(
                 ExactFedAvg(agreement),
                 log,
-                plan.opening(signer),
+                opening,
                 plan.model,
                 key,
                 evaluate=Evaluation(plan),
@@ -64,7 +71,7 @@ def run_federation(plan: Plan, folder: Path, grid: Grid, observer: Observer, sto
                 stop=stop,
             )
             strategy.start(grid)
-        except StrategyError as error:
+        except (StrategyError, StorageError) as error:
             raise RunFailed(str(error)) from error
         state = strategy.recorder.state
         save_model(log, state, folder)

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from ledger.audit import audit
 from ledger.export import write_export
+from ledger.storage import Storage
 from server.audit_display import audit_progress, print_report
 from server.display import Display, draw_curve, rounds_table
 from server.errors import ExitCode, RunFailed, ServerError
@@ -16,20 +17,23 @@ from server.quiet import quiet
 from server.run import new_folder
 
 
-def run_session(options: Options, folder: Path, verify_backend: str) -> ExitCode:
-    """Run a simulation in a new ``folder``; returns the exit code.
+def run_session(options: Options, folder: Path, storage: Storage, verify_backend: str) -> ExitCode:
+    """Run a simulation in a new ``folder``, its ledger being kept where ``storage`` says; returns the exit code.
 
     Raises
     ------
+    LedgerError
+        The ledger cannot be kept there.
     ServerError
         The run could not start.
     """
+    storage.check()
     new_folder(folder)
     log = folder / "lunaria.log"
     with quiet(log) as terminal:
         console = Console(file=terminal)
         try:
-            return _run(options, folder, console, verify_backend)
+            return _run(options, folder, storage, console, verify_backend)
         except ServerError:
             if list(folder.iterdir()) == [log]:  # nothing has begun: leave nothing behind
                 log.unlink()
@@ -40,7 +44,7 @@ def run_session(options: Options, folder: Path, verify_backend: str) -> ExitCode
             raise RunFailed(f"{type(error).__name__}: {error}; the details are in {log}") from error
 
 
-def _run(options: Options, folder: Path, console: Console, verify_backend: str) -> ExitCode:
+def _run(options: Options, folder: Path, storage: Storage, console: Console, verify_backend: str) -> ExitCode:
     from server.simulate import simulate
 
     plan = prepare(options)
@@ -54,6 +58,7 @@ def _run(options: Options, folder: Path, console: Console, verify_backend: str) 
         highlight=False,
     )
     display = Display(console, agreement.rounds.count, agreement.rule.plan.logit_bits)
+    storage.save(folder)
     with display.progress:
         state = simulate(plan, folder, display, verify_backend)
     scale = 4**agreement.rule.plan.logit_bits

@@ -59,6 +59,7 @@ def restore(
     source: Annotated[Path, typer.Argument(help="A backup.")],
     run: Annotated[Path, typer.Argument(help="A new folder for the run.")],
     database: Annotated[str | None, typer.Option(help="An empty PostgreSQL database instead of a file: postgresql://...")] = None,
+    evidence: Annotated[str | None, typer.Option(help="Where to keep evidence instead of a folder of the run: s3://bucket/folder")] = None,
     newest: Annotated[Path | None, typer.Option(help="The newest checkpoint that anybody holds: ends the hold, as 'release' does.")] = None,
 ) -> None:
     """Bring a backup back into a new folder; it stays on hold until 'release'."""
@@ -67,7 +68,7 @@ def restore(
     from server.audit_display import audit_progress
 
     with audit_progress(Console(stderr=True), "copying") as progress:
-        size = copy(source, run, Storage.parse(database=database), progress)
+        size = copy(source, run, Storage.parse(database=database, evidence=evidence), progress)
     if newest is None:
         typer.echo(f"{run}: {size} entries, on hold: 'lunaria release {run} --newest FILE' opens it for appending")
     else:

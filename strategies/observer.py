@@ -41,5 +41,8 @@ class Observer:
     def round_begins(self, number: int, participants: int) -> None:
         """Note that a round was sent out to so many participants."""
 
+    def delayed(self, reason: str) -> None:
+        """Note, in one line, why the next checkpoint cannot be published yet; the run waits."""
+
     def round_done(self, report: RoundReport) -> None:
         """Note that a round stands in the ledger."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ledger.canonical import dump_vector
-from ledger.checkpoint import Checkpoint, open_checkpoint
+from ledger.checkpoint import Checkpoint
 from ledger.entries import (
     TENSOR,
     AgreementEntry,
@@ -16,9 +16,12 @@ from ledger.entries import (
 from ledger.judge import IntVector
 from ledger.log import Log
 from ledger.messages import LedgerView
-from ledger.note import Ed25519Verifier, VerifierKey
+from ledger.quorum import Policy
 from ledger.state import RunState
 from strategies.errors import StrategyError
+
+MAX_UNCONFIRMED = 64
+"""Sizes without a reply that a client may be behind; one that has missed more stays out."""
 
 
 class Recorder:
@@ -48,6 +51,7 @@ class Recorder:
         self.state = RunState.begin(opening)
         self._model_entry = 0
         self._seen: dict[int, int] = {}
+        self._shown: dict[int, list[int]] = {}
         log.append(encode_entry(opening))
 
     def keep(self, data: bytes, media_type: str) -> Reference:
@@ -65,13 +69,14 @@ class Recorder:
 
     def checkpoint(self) -> Checkpoint:
         """Return the current checkpoint."""
-        verifier = Ed25519Verifier(VerifierKey.parse(self.state.opening.log_key))
-        return open_checkpoint(self.log.checkpoint_note(), verifier, self.state.opening.origin)
+        return Policy.of(self.state.opening).open(self.log.checkpoint_note())
 
     def view(self, node: int, index: int | None = None) -> LedgerView:
         """Return the ledger as ``node`` is to see it next, with the entry at ``index`` (default: the one with the current model)."""
         index = self._model_entry if index is None else index
-        old = self._seen.get(node, 0)
+        old, shown = self._seen.get(node, 0), self._shown.setdefault(node, [])
+        unconfirmed = [size for size in shown if size > old][-MAX_UNCONFIRMED:]
+        self._shown[node] = [*unconfirmed, *([self.log.size] if self.log.size not in unconfirmed else [])]
         return LedgerView(
             checkpoint=self.log.checkpoint_note(),
             old_size=old,
@@ -79,6 +84,8 @@ class Recorder:
             entry=self.log.entry(index),
             entry_index=index,
             inclusion=self.log.inclusion(index),
+            unconfirmed=unconfirmed,
+            unconfirmed_proofs=[b"".join(self.log.consistency(size)) for size in unconfirmed],
         )
 
     def seen(self, node: int, size: int) -> None:

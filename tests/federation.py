@@ -43,7 +43,7 @@ from ledger.entries import (
 )
 from ledger.evidence import EvidenceStore
 from ledger.identity import public_key, signing_key
-from ledger.log import Log
+from ledger.log import Cosign, Log
 from ledger.messages import RECORD, LedgerView, ProveReply, ProveRequest, TrainReply, TrainRequest
 from ledger.note import Ed25519Signer
 from ledger.state import RunState
@@ -277,11 +277,12 @@ class Federation:
     observer: Observer = field(default_factory=Observer)
     stop: threading.Event = field(default_factory=threading.Event)
     grid: Grid | None = None
+    cosign: Cosign | None = None
 
     def run(self) -> Run:
         agreement = self.agreement or terms(len(self.clients))
         model = flatten(initial_weights(agreement.rule, bytes.fromhex(str(agreement.model.seed))))
-        with Log.open(self.folder, SIGNER, create=True) as log:
+        with Log.open(self.folder, SIGNER, create=True, cosign=self.cosign) as log:
             strategy = Verified(
                 self.strategy(agreement),
                 log,

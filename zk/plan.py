@@ -18,6 +18,7 @@ WORD_BITS = 62  # what an int64 holds with a bit to spare
 MAX_WEIGHT_RANGE_BITS = 31
 MAX_LIMB_BITS = 16  # tables have 2^limb_bits entries
 MAX_LIMBS = 3  # of the remainder of one rounding
+WEIGHT_BITS, LEAST_ERROR_BITS = 28, 8  # of a derived plan
 WHOLE_BITS = 3  # a derived plan gives weights a range of 8, where products stay exact
 # with momentum or weight decay: the rate in units of 2^-18, errors of 10 bits, so weights of 36 bits, 24 of them in the global model
 HISTORY_RATE_SHIFT, HISTORY_ERROR_BITS, HISTORY_COEFFICIENT_BITS = 18, 10, 12
@@ -91,7 +92,8 @@ class Plan:
         """Derive the plan for a learning rate, with 28 fractional bits of weight and 14-bit limbs.
 
         The rate shift ``l`` is the least of 8..12 that represents the rate exactly; errors get ``20 - l``
-        fractional bits. A smaller shift would leave back-propagated errors, ``t`` bits in all, a range of one or less.
+        fractional bits. A smaller shift would leave back-propagated errors, ``t`` bits in all, a range of one or less; a larger one
+        fewer than eight bits.
 
         Parameters
         ----------
@@ -105,7 +107,8 @@ class Plan:
             Whether there is momentum or weight decay: then ``l`` is 18, so that coefficients that are no powers of two are
             close to what they round, errors have 10 bits, weights 36 inside a round and 24 in the global model.
         dropout
-            One of so many units is dropped (see :class:`zk.rule.Rule`); where scaling the others takes more bits, limbs get them.
+            One of so many units is dropped (see :class:`zk.rule.Rule`). What scaling the others takes, two bits for one in five, is
+            taken from errors, weights and the largest ``l``, so that roundings still take two limbs.
 
         Raises
         ------
@@ -116,7 +119,8 @@ class Plan:
         if batch < 1 or not math.isfinite(learning_rate) or learning_rate <= 0:
             raise RuleError("the learning rate and the batch size must be positive")
         rate = Fraction(learning_rate) / batch
-        shifts = (HISTORY_RATE_SHIFT,) if history else range(8, 13)
+        bits = WEIGHT_BITS - scale_bits(dropout)
+        shifts = (HISTORY_RATE_SHIFT,) if history else range(8, bits - LEAST_ERROR_BITS - cls.feature_bits + 1)
         shift = next((bits for bits in shifts if (rate * (1 << bits)).denominator == 1), None)
         if shift is None:
             finest = max(shifts)
@@ -125,21 +129,18 @@ class Plan:
                 f"learning rate {learning_rate} over batch {batch} is not a multiple of 2^-{finest}: "
                 f"use {float(nearest)}, the nearest that is"
             )
-        errors = HISTORY_ERROR_BITS if history else 20 - shift
+        errors = HISTORY_ERROR_BITS if history else bits - cls.feature_bits - shift
         coefficient_bits = HISTORY_COEFFICIENT_BITS if history else 0
         plan = cls(
             output_error_bits=errors,
             error_bits=errors,
-            limb_bits=14 if history else 14 + scale_bits(dropout) // 2,  # two limbs, or three
             rate_numerator=int(rate * 2**shift),
             rate_shift=shift,
             coefficient_bits=coefficient_bits,
         )
         weight_bits = plan.feature_bits + errors + shift - coefficient_bits
-        for bits in range(min(MAX_WEIGHT_RANGE_BITS, weight_bits + WHOLE_BITS), 0, -1):
-            if bits <= coefficient_bits:
-                break
-            plan = replace(plan, weight_range_bits=bits)
+        for range_bits in range(min(MAX_WEIGHT_RANGE_BITS, weight_bits + WHOLE_BITS), coefficient_bits, -1):
+            plan = replace(plan, weight_range_bits=range_bits)
             if all(product.exact for loss in Loss for product in products(layers, loss, batch, plan, dropout)):
                 return plan
         raise RuleError("no weight range keeps these products exact: use narrower layers or a smaller batch")

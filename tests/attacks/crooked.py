@@ -35,29 +35,33 @@ class Crooked:
     numerator: int | None = None
     product: Callable[[IntArray, int], IntArray] = field(default=lambda Z, layer: Z)
     propagated: Callable[[IntArray], IntArray] = field(default=lambda E: E)
+    forgets: tuple[str, ...] = ()  # what of dropout: "forward", "backward", "scale"
 
-    def run(self, rule: Rule, start: Sequence[IntArray], x: IntArray, y: IntArray) -> list[Step]:
+    def run(self, rule: Rule, start: Sequence[IntArray], x: IntArray, y: IntArray, dropped: Sequence[IntArray] = ()) -> list[Step]:
         steps, current = [], list(start)
         for k in range(rule.steps):
             rows = slice(k * rule.batch, (k + 1) * rule.batch)
-            steps.append(self._step(rule, current, x[rows], y[rows]))
+            steps.append(self._step(rule, current, x[rows], y[rows], [part[rows] for part in dropped]))
             current = steps[-1].updated
         return steps
 
-    def _step(self, rule: Rule, weights: list[IntArray], x: IntArray, y: IntArray) -> Step:
+    def _step(self, rule: Rule, weights: list[IntArray], x: IntArray, y: IntArray, dropped: Sequence[IntArray]) -> Step:
+        scale = 1 if "scale" in self.forgets else rule.scale
+        there, back = (() if way in self.forgets else dropped for way in ("forward", "backward"))
         inputs: list[IntArray] = []
         Z: list[IntArray] = []
         A: list[IntArray] = []
         for layer, W in enumerate(weights):
-            rows = x if layer == 0 else self.activation(A[-1])
+            rows = x if layer == 0 else sgd._drop(self.activation(A[-1]), there, layer - 1)
             inputs.append(sgd.with_one(rows, rule.input_bits(layer)))
             Z.append(self.product(inputs[-1] @ W, layer))
-            A.append(self.forward(Z[-1], rule.forward_shift(layer)))
+            A.append(self.forward(Z[-1] * scale if layer < rule.depth else Z[-1], rule.forward_shift(layer)))
         E: list[IntArray] = []
         errors = [self.output_error(rule, A[-1], y)]
         for layer in reversed(range(rule.depth)):
             E.insert(0, self.propagated(errors[0] @ weights[layer + 1][:-1].T))
-            errors.insert(0, self.backward(self.derivative(A[layer]) * E[0], rule.backward_shift(layer)))
+            passed = sgd._drop(self.derivative(A[layer]) * E[0], back, layer)
+            errors.insert(0, self.backward(scale * passed, rule.backward_shift(layer)))
         rate = self.numerator or rule.plan.rate_numerator
         updated = [W - rate * (rows.T @ error) for W, rows, error in zip(weights, inputs, errors, strict=True)]
         return Step(weights, inputs, Z, A, E, errors, updated)
@@ -83,14 +87,15 @@ def column(steps: Sequence[Step], name: str, layer: int) -> IntArray:
 
 def forge(
     monkeypatch: pytest.MonkeyPatch, case: Case, steps: Sequence[Step], statement: TrainingStatement, change: Change | None = None,
-    *, y: IntArray | None = None, count: bool = True,
+    *, y: IntArray | None = None, count: bool = True, dropped: Sequence[IntArray] = (),
 ) -> tuple[bytes, set[str]]:  # fmt: skip
     """Return a cheating proof, and the labels of the equations that it does not satisfy.
 
-    ``y`` are the labels that ``steps`` were trained with, where they are not the committed ones.
+    ``y`` are the labels that ``steps`` were trained with, where they are not the committed ones; ``dropped`` the units that remainders
+    are committed for.
     """
     relations = relations_of(case)
-    witness = from_steps(relations, steps, case.samples.x, case.samples.y if y is None else y)
+    witness = from_steps(relations, steps, case.samples.x, case.samples.y if y is None else y, dropped)
     witness.rows[DATA] = sample_rows(relations.shape, case.samples.x, case.samples.y)
     prover = TrainingArgument(statement, WIDTH, witness.values)
     if change:

@@ -187,7 +187,6 @@ def test_client_that_is_not_there_when_enrolment_begins(folder: Path) -> None:
     assert [run.verdicts(1), run.verdicts(2)] == [[OK, None, OK]] * 2
 
 
-@pytest.mark.xfail(strict=True, reason="defect: after lost replies server and client disagree about the size seen last, and stay so")
 @pytest.mark.parametrize(("kind", "times"), [("query.reveal", 1), ("train", 2)])
 def test_client_whose_replies_were_lost_comes_back(folder: Path, kind: str, times: int) -> None:
     lost: list[bool] = []

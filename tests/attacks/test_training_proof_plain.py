@@ -1,15 +1,16 @@
 """Every attack on the training proof, shown to the fast verifier and to the plain one: the same verdict, at the same stage.
 
-The tests are those of the two files of attacks, collected here once more; what they ask of a verdict is answered by both verifiers.
+The tests are those of the files of attacks, collected here once more; what they ask of a verdict is answered by both verifiers.
 """
 
 from typing import Any
 
 import pytest
 
-from tests.attacks import test_training_proof, test_training_proof_ends
+from tests.attacks import test_training_proof, test_training_proof_ends, test_training_proof_optimiser
 from tests.attacks.test_training_proof import *  # noqa: F403 - its tests and fixtures, whatever they are
 from tests.attacks.test_training_proof_ends import *  # noqa: F403
+from tests.attacks.test_training_proof_optimiser import *  # noqa: F403
 from tests.zk.test_plain import verdict
 from tests.zk.training_cases import WIDTH
 from zk.training import TrainingStatement
@@ -29,7 +30,7 @@ def refused(statement: TrainingStatement, proof: bytes) -> bool:
 
 @pytest.fixture(autouse=True)
 def _ask_both_verifiers(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (test_training_proof, test_training_proof_ends):
+    for module in (test_training_proof, test_training_proof_ends, test_training_proof_optimiser):
         assert "refused" in vars(module), "the attacks ask for verdicts by another name: ask both verifiers there"
         for name, function in (("accepts", accepts), ("refused", refused)):
             if name in vars(module):

@@ -157,5 +157,5 @@ def test_update_is_the_difference_that_was_signed(folder: Path) -> None:
 
 
 def test_view_has_room_for_every_field(recorder: Recorder) -> None:
-    fields = recorder.view(1, 0).to_fields()
-    assert LedgerView.from_fields(ConfigRecord(fields)) == recorder.view(1, 0)
+    view = recorder.view(1, 0)
+    assert LedgerView.from_fields(ConfigRecord(view.to_fields())) == view

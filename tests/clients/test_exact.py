@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 from clients.exact import ExactTrainer, _graph
 from clients.keras_models import to_keras
 from zk import sgd
+from zk.dropout import dropped_units
 from zk.errors import RangeError, RuleError
 from zk.rule import Loss, Plan, Rule
 from zk.sgd import Array
@@ -30,6 +31,10 @@ class Run:
     weights: list[Array]
     x: Array
     y: Array
+
+    @property
+    def dropped(self) -> tuple[Array, ...]:
+        return dropped_units(self.rule, b"beacon", b"client")
 
 
 def labels(rule: Rule, rng: np.random.Generator, samples: int) -> Array:
@@ -54,9 +59,14 @@ def runs(draw: st.DrawFn) -> Run:
     hidden = draw(st.lists(st.integers(1, 9), max_size=3))
     layers = (draw(st.integers(1, 13)), *hidden, draw(st.integers(2 if loss == Loss.SOFTMAX else 1, 5)))
     batch, steps = draw(st.integers(1, 5)), draw(st.integers(1, 4))
-    derived = Plan.derive(Fraction(batch, draw(st.sampled_from([16, 64, 256, 2048]))), batch, layers)
-    rule = Rule(layers, loss, batch, steps, draw(st.sampled_from([derived, SHORT])))
-    limits = st.sampled_from([None, 2**20, 2**28, 2**rule.plan.weight_range_bits - 1])
+    rate = Fraction(batch, draw(st.sampled_from([16, 64, 256, 1024])))
+    momentum = draw(st.sampled_from([Fraction(0), Fraction(0), Fraction(9, 10), Fraction(1, 2)]))
+    decay = draw(st.sampled_from([Fraction(0), Fraction(0), Fraction(1, 50), Fraction(1, 7)]))
+    dropout = draw(st.sampled_from([0, 2, 5])) if hidden else 0
+    derived = Plan.derive(rate, batch, layers, history=bool(momentum or decay), dropout=dropout)
+    plan = derived if momentum or decay else draw(st.sampled_from([derived, SHORT]))
+    rule = Rule(layers, loss, batch, steps, plan, momentum, decay, dropout)
+    limits = st.sampled_from([None, 2**20, 2**24, 2**rule.plan.weight_range_bits - 1])
     return run_of(rule, draw(st.integers(0, 2**32)), draw(limits))
 
 
@@ -72,7 +82,8 @@ def outcome(compute: Callable[[], list[Array]]) -> str | list[list[list[int]]]:
 @given(run=runs())
 def test_tensorflow_trains_the_same_integers_or_stops_with_the_same_error(run: Run) -> None:
     trainer = ExactTrainer(run.rule)
-    assert outcome(lambda: trainer.train(run.weights, run.x, run.y)) == outcome(lambda: sgd.train(run.rule, run.weights, run.x, run.y))
+    exact = outcome(lambda: sgd.train(run.rule, run.weights, run.x, run.y, run.dropped))
+    assert outcome(lambda: trainer.train(run.weights, run.x, run.y, run.dropped)) == exact
     assert outcome(lambda: [trainer.forward(run.weights, run.x)]) == outcome(lambda: [sgd.forward(run.rule, run.weights, run.x)])
 
 
@@ -162,16 +173,22 @@ def test_an_exact_step_is_a_step_down_the_gradient(loss: Loss, layers: tuple[int
         assert np.linalg.norm(exact - expected) < 0.01 * np.linalg.norm(expected)
 
 
-def test_an_epoch_of_digits_ends_where_keras_ends() -> None:
+@pytest.mark.parametrize(("rate", "momentum", "weight_decay"), [(0.25, 0.0, 0.0), (0.03125, 0.9, 0.0), (0.03125, 0.9, 0.2)])
+def test_an_epoch_of_digits_ends_where_keras_ends(rate: float, momentum: float, weight_decay: float) -> None:
     pixels, classes = load_digits(return_X_y=True)
     x, y = (pixels * 15).astype(np.int64), np.eye(10, dtype=np.int64)[classes]
     layers = (64, 32, 10)
-    rule = Rule(layers, Loss.SOFTMAX, 32, 40, Plan.derive(0.25, 32, layers))
+    plan = Plan.derive(rate, 32, layers, history=momentum > 0)
+    rule = Rule(layers, Loss.SOFTMAX, 32, 40, plan, Fraction(repr(momentum)), Fraction(rate) * Fraction(repr(weight_decay)))
     start = sgd.initial_weights(rule, b"digits")
-    trained = ExactTrainer(rule).train(start, x[: rule.samples], y[: rule.samples])
+    finer = sgd.update_of(rule, start, ExactTrainer(rule).train(start, x[: rule.samples], y[: rule.samples]))
+    bits = rule.plan.coefficient_bits
+    trained = [W + sgd.round_half_up(change, bits) if bits else W + change for W, change in zip(start, finer, strict=True)]
 
     model = to_keras(start, rule)
-    model.compile(keras.optimizers.SGD(0.25), "categorical_crossentropy", metrics=["accuracy"])
+    model.compile(
+        keras.optimizers.SGD(rate, momentum=momentum, weight_decay=weight_decay or None), "categorical_crossentropy", metrics=["accuracy"]
+    )
     model.fit(x[: rule.samples] / 256.0, y[: rule.samples], batch_size=32, shuffle=False, verbose=0)
     kernels = model.get_weights()
     for layer, (after, before) in enumerate(zip(trained, start, strict=True)):
@@ -182,7 +199,7 @@ def test_an_epoch_of_digits_ends_where_keras_ends() -> None:
     held_out = x[rule.samples :], y[rule.samples :]
     correct, total = sgd.accuracy_counts(rule, sgd.forward(rule, trained, held_out[0]), held_out[1])
     keras_accuracy = model.evaluate(held_out[0] / 256.0, held_out[1], verbose=0)[1]
-    assert correct / total > 0.8
+    assert correct / total > 0.7
     assert abs(correct / total - keras_accuracy) < 0.01
 
 

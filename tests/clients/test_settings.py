@@ -65,7 +65,7 @@ def test_secret_file_that_is_none(tmp_path: Path, name: str) -> None:
 def test_memory_wins_over_a_new_secret(folder: Path) -> None:
     where = context()
     member = member_from(where)
-    member.state = MemberState(b"{}", "text", b"enrolment", b"rows", b"seed", b"statement", b"nonce", 3)
+    member.state = MemberState(b"{}", b"note", b"enrolment", b"rows", b"seed", b"statement", b"nonce", 3)
     remember(member, where)
     again = member_from(where)
     assert (again.secret, again.state) == (member.secret, member.state)

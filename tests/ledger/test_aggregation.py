@@ -69,6 +69,20 @@ def test_halves_go_up_on_both_sides_of_zero(total: int, samples: int, mean: int)
     assert rounded_mean(vector(total), samples).tolist() == [mean]
 
 
+@pytest.mark.parametrize(("total", "change"), [(23, 1), (24, 2), (-24, -1), (-25, -2), (16, 1)])
+def test_updates_on_a_finer_grid_are_rounded_once(total: int, change: int) -> None:
+    step = ServerOptimizer(Aggregation(), RANGE_BITS, WEIGHT_BITS, 3).step
+    assert step(vector(100), vector(total), 2).tolist() == [100 + change]
+
+
+def test_an_adaptive_optimiser_sees_the_real_values_of_a_finer_grid() -> None:
+    rule = Aggregation(optimizer=Optimizer.ADAM)
+    coarse, fine = ServerOptimizer(rule, RANGE_BITS, WEIGHT_BITS), ServerOptimizer(rule, RANGE_BITS, WEIGHT_BITS, 12)
+    total = vector(3 * 2**20, -(5 * 2**24), 7)
+    for _ in range(2):
+        assert coarse.step(vector(1, 2, 3), total, 4).tolist() == fine.step(vector(1, 2, 3), total << 12, 4).tolist()
+
+
 def test_averaging_adds_the_mean_to_the_model() -> None:
     step = optimizer(Optimizer.AVERAGE, learning_rate=0.5, momentum=0.5).step
     assert step(vector(10, -10, 0), vector(7, -7, 2**40), 2).tolist() == [14, -13, 2**31 - 1]

@@ -1,6 +1,7 @@
 """The agreement: what may be left out, what contradicts itself, and the one encoding that everybody signs."""
 
 import tomllib
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from pydantic import ValidationError
 
 from ledger.agreement import MIN_ROW_WIDTH, Agreement, Optimizer, complete, read
 from ledger.canonical import digest, dump_json
+from ledger.cosignature import CosignatureSigner
 from ledger.errors import FormatError
+from ledger.note import Ed25519Signer
 from zk.rule import Loss, Plan
 
 SEED = "5e" * 32
@@ -74,6 +77,16 @@ def test_what_is_left_out_is_filled_in(tmp_path: Path) -> None:
     assert agreement.rule.layers == (784, 128, 10)
     assert agreement.rule.plan == Plan.derive(0.125, 32, (784, 128, 10))
     assert agreement.federation.members == ()
+
+
+def test_optimiser_dropout_and_norm_are_what_was_written() -> None:
+    training = {"training.momentum": 0.9, "training.weight-decay": 0.01, "training.dropout": 0.2}
+    rule = complete(minimal({**training, "aggregation.maximum-update-norm": 1.1})).rule
+    assert (rule.momentum, rule.decay, rule.dropout, rule.norm) == (Fraction(9, 10), Fraction(1, 800), 5, Fraction(11, 10))
+    assert rule.plan == Plan.derive(0.125, 32, (784, 128, 10), history=True, dropout=5)
+    plain = complete(minimal()).rule
+    assert (plain.momentum, plain.decay, plain.dropout, plain.norm) == (Fraction(0), Fraction(0), 0, None)
+    assert complete(minimal({"training.dropout": 0.5})).rule.dropout == 2
 
 
 def test_nothing_is_implicit_in_what_is_signed() -> None:
@@ -150,7 +163,7 @@ def test_a_whole_number_is_a_learning_rate_too() -> None:
         ({"witnesses.quorum": 3, "witnesses.keys": ["a", "b"]}, "witnesses.quorum is 3, above the number of witnesses (2)"),
         (
             {"witnesses.keys": ["a"], "witnesses.quorum": 1},
-            "witnesses.keys: this version collects no cosignatures yet: leave the list empty",
+            "witnesses.keys.0: a verifier key reads name+hex(key id)+base64(type and key)",
         ),
         ({"federation.minimum-clients": 11}, "federation.minimum-clients is 11, above federation.clients (10)"),
         ({"rounds.participants": 11}, "rounds.participants is 11, above federation.clients (10)"),
@@ -226,6 +239,22 @@ def test_a_whole_number_is_a_learning_rate_too() -> None:
         ({"model": None}, "model.layers: Field required"),
         ({"version": 2}, "version: Input should be 1 (got 2)"),
         ({"privacy.mode": "secret"}, "privacy.mode: Input should be 'public-updates' (got 'secret')"),
+        ({"training.dropout": 0.3}, "training.dropout: the rates that can be scaled exactly are 0.0, 0.2, 0.5 (got 0.3)"),
+        ({"training.momentum": 1.0}, "training.momentum: Input should be less than 1 (got 1.0)"),
+        (
+            {"training.weight-decay": 8.0},
+            "training or fixed-point: a step takes 1 of each weight away: lower the weight decay or the learning rate",
+        ),
+        ({"aggregation.maximum-update-norm": 0.0}, "aggregation.maximum-update-norm: Input should be greater than 0 (got 0.0)"),
+        (
+            {"training.weight-decay": 1e-6},
+            "training or fixed-point: 16 steps of weight decay leave all of a weight at 12 coefficient_bits: "
+            "raise coefficient_bits, the weight decay or the steps",
+        ),
+        (
+            {"training.momentum": 0.5, "federation.clients": 200, "federation.maximum-samples": 2**20, "rounds.participants": 200},
+            "federation.maximum-samples times rounds.participants is too large for an exact 64-bit sum: lower one of them",
+        ),
         ({"proof.kind": "full"}, "proof.kind: Input should be 'training' or 'none' (got 'full')"),
         ({"aggregation.weighting": "equal"}, "aggregation.weighting: Input should be 'samples' (got 'equal')"),
         (
@@ -393,3 +422,31 @@ def test_given_fields_are_left_as_they_were() -> None:
 def test_a_federation_too_large_for_its_entries_is_refused() -> None:
     message = refusal({"federation.clients": 600, "rounds.participants": 200})
     assert message == "600 clients with 200 participants do not fit an entry of 65,535 bytes: lower one of them"
+
+
+def witness_key(number: int, kind: int = 4) -> str:
+    return str(CosignatureSigner(f"w{number}.example", kind, bytes([number] * 32)).verifier.key)
+
+
+def test_witnesses_of_both_algorithms_are_agreed_upon() -> None:
+    keys = [witness_key(1), witness_key(2, 6)]
+    fields = minimal() | {"witnesses": {"keys": keys, "quorum": 2}}
+    assert list(complete(fields).witnesses.keys) == keys
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (
+            [witness_key(1), str(Ed25519Signer("log.example", bytes(32)).verifier.key)],
+            "witnesses.keys.1: key log.example is not a witness's",
+        ),
+        ([witness_key(1), witness_key(1)], "witnesses.keys lists a key twice"),
+        ([witness_key(1), witness_key(1).replace("w1", "w2")], "witnesses.keys.1: verifier key w2.example: key id"),
+        ([witness_key(number) for number in range(17)], "witnesses.keys: Tuple should have at most 16 items"),
+        (["x" * 2049], "witnesses.keys.0: String should have at most 2048 characters"),
+    ],
+    ids=["log-key", "twice", "wrong-id", "too-many", "too-long"],
+)
+def test_witnesses_that_cannot_be_counted_are_refused(keys: list[str], message: str) -> None:
+    assert refusal({"witnesses.keys": keys}).startswith(message)

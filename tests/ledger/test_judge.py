@@ -1,6 +1,7 @@
 """Judging contributions: one honest contribution, and for each reason a change that only this reason meets."""
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from zk.equations import false_ones, hold
 from zk.field import ORDER, encode_scalars
 from zk.group import Arkworks, PyEcc
 from zk.pedersen import CommitmentKey, commitment_key
+from zk.rule import Plan
 
 IntVector = npt.NDArray[np.int64]
 RUN, MODEL, BEACON = "a1" * 32, "b2" * 32, "c3" * 32
@@ -227,6 +229,26 @@ def test_an_update_is_bounded_itself_whatever_model_it_starts_from(start: int, s
     reply = reply_with(np.full(98, step, dtype=np.int64))
     result = open_parts(expected, KEY, reply.statement, reply.parts)
     assert isinstance(result, Opened) if allowed else result is Reason.OUT_OF_RANGE
+
+
+def test_inside_a_round_weights_have_the_range_of_the_model_on_a_finer_grid() -> None:
+    finer = replace(RULE, plan=Plan.derive(0.125, RULE.batch, RULE.layers, history=True), momentum=Fraction(9, 10))
+    bits = finer.plan.coefficient_bits
+    limit = 1 << finer.plan.weight_range_bits + bits
+    expected = replace(EXPECTED, rule=finer, weights=np.full(RULE.size, 5, dtype=np.int64))
+    for value, allowed in ((limit - 1, True), (limit, False), (1 - limit, True), (-limit, False)):
+        reply = reply_with(np.full(RULE.size, value - (5 << bits), dtype=np.int64))
+        result = open_parts(expected, KEY, reply.statement, reply.parts)
+        assert isinstance(result, Opened) if allowed else result is Reason.OUT_OF_RANGE
+
+
+@pytest.mark.parametrize(("norm", "allowed"), [(Fraction(50, 2**28), True), (Fraction(49999, 1000 * 2**28), False), (None, True)])
+def test_an_update_is_as_long_as_agreed_at_most(norm: Fraction | None, allowed: bool) -> None:
+    update = np.zeros(RULE.size, dtype=np.int64)
+    update[3:7] = 25, -25, 25, -25  # of norm 50
+    reply = reply_with(update)
+    result = open_parts(replace(EXPECTED, rule=replace(RULE, norm=norm)), KEY, reply.statement, reply.parts)
+    assert isinstance(result, Opened) if allowed else result is Reason.ABOVE_NORM
 
 
 @pytest.mark.parametrize(

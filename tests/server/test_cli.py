@@ -233,6 +233,7 @@ class TestAudit:
         opening = decode_entry(next(iter(leaves(run_folder))))
         fields = opening.agreement.to_json()  # type: ignore[union-attr]  # entry 0 is the agreement
         fields["model"].pop("initial")
+        fields["aggregation"].pop("maximum-update-norm")
         (tmp_path / "agreed.toml").write_text(tomli_w.dumps(fields))
         key = str(SIGNER.verifier.key)
         good = ("audit", export, "--key", key, "--agreement", tmp_path / "agreed.toml", "--verify-backend", "arkworks")
@@ -340,7 +341,14 @@ class TestLog:
     def test_proof_prints_a_tlog_proof(self, cli: Cli, run_folder: Path, index: int) -> None:
         done = cli("log", "proof", run_folder, index)
         assert (done.code, done.err) == (0, "")
-        assert done.out.startswith(f"c2sp.org/tlog-proof@v1\nindex {index}\n")
+        assert done.out.startswith("c2sp.org/tlog-proof@v1\nextra ")
+        bare = cli("log", "proof", run_folder, index, "--no-entry")
+        assert bare.out.startswith(f"c2sp.org/tlog-proof@v1\nindex {index}\n")
+
+    def test_proof_wants_one_entry(self, cli: Cli, run_folder: Path) -> None:
+        assert cli("log", "proof", run_folder, "--round", 1).out == cli("log", "proof", run_folder, 4).out
+        for entry in ([], [4, "--round", 1]):
+            assert "say which entry" in cli("log", "proof", run_folder, *entry).refused()
 
     @pytest.mark.parametrize("command", ["show", "proof"])
     @pytest.mark.parametrize("index", [7, 8, 10**6, 2**63, 2**70])

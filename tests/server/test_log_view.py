@@ -11,7 +11,7 @@ from ledger.entries import encode_entry
 from ledger.errors import FormatError, StorageError
 from ledger.log import Log
 from ledger.store import Store
-from server.log_view import entry_line, inclusion_text
+from server.log_view import entry_line, inclusion_proof, round_index
 from tests.federation import SIGNER, opening_of
 from tests.ledger.conftest import Forgery, agreed
 
@@ -19,33 +19,41 @@ from tests.ledger.conftest import Forgery, agreed
 @pytest.mark.parametrize("index", range(7))
 def test_a_proof_verifies(run_folder: Path, index: int) -> None:
     with Store.open(run_folder / "ledger.db", create=False) as store:
-        text, leaf = inclusion_text(store, index), store.entry(index)
-    head, _, note = text.partition("\n\n")
-    label, stated, *hashes = head.split("\n")
-    assert (label, stated) == ("c2sp.org/tlog-proof@v1", f"index {index}")
+        proof, leaf = inclusion_proof(store, index), store.entry(index)
+    head, _, note = proof.encode().decode().partition("\n\n")
+    label, extra, stated, *hashes = head.split("\n")
+    assert (label, extra, stated) == ("c2sp.org/tlog-proof@v1", f"extra {base64.b64encode(leaf).decode()}", f"index {index}")
     checkpoint = open_checkpoint(note.encode(), SIGNER.verifier, "lunaria.local/attacks")
-    proof = [base64.b64decode(line, validate=True) for line in hashes]
-    merkle.verify_inclusion(merkle.leaf_hash(leaf), index, checkpoint.size, proof, checkpoint.root)
+    path = [base64.b64decode(line, validate=True) for line in hashes]
+    merkle.verify_inclusion(merkle.leaf_hash(leaf), index, checkpoint.size, path, checkpoint.root)
 
 
 @pytest.mark.parametrize("index", [7, 8, 2**62])
 def test_there_is_no_proof_of_what_is_not_there(run_folder: Path, index: int) -> None:
     with Store.open(run_folder / "ledger.db", create=False) as store, pytest.raises(StorageError, match="the ledger has 7"):
-        inclusion_text(store, index)
+        inclusion_proof(store, index)
 
 
 def test_there_is_no_proof_without_a_checkpoint(tmp_path: Path) -> None:
     with Store.open(tmp_path / "ledger.db", create=True) as store:
         store.append([b"x"], expected_size=0)
         with pytest.raises(StorageError, match="the ledger has 0"):
-            inclusion_text(store, 0)
+            inclusion_proof(store, 0)
 
 
 def test_one_entry_has_an_empty_proof(tmp_path: Path) -> None:
     with Log.open(tmp_path, SIGNER, create=True) as log:
         log.append(encode_entry(opening_of(agreed())))
     with Store.open(tmp_path / "ledger.db", create=False) as store:
-        assert inclusion_text(store, 0).startswith("c2sp.org/tlog-proof@v1\nindex 0\n\nlunaria.local/attacks\n1\n")
+        text = inclusion_proof(store, 0, entry=False).encode()
+    assert text.startswith(b"c2sp.org/tlog-proof@v1\nindex 0\n\nlunaria.local/attacks\n1\n")
+
+
+def test_a_round_is_found_by_its_number(run_folder: Path) -> None:
+    with Store.open(run_folder / "ledger.db", create=False) as store:
+        assert [round_index(store, number) for number in (1, 2)] == [4, 5]
+        with pytest.raises(StorageError, match="no round 3"):
+            round_index(store, 3)
 
 
 def test_lines_say_what_an_entry_is(export: Path) -> None:

@@ -24,9 +24,9 @@ NOISE = re.compile(
 )
 
 
-def simulate(folder: Path, rounds: int = 2) -> "subprocess.CompletedProcess[str]":
+def simulate(folder: Path, *options: str, rounds: int = 2) -> "subprocess.CompletedProcess[str]":
     environment = os.environ | {"COLUMNS": "160"}
-    command = [*COMMAND, "--rounds", str(rounds), "--out", str(folder)]
+    command = [*COMMAND, "--rounds", str(rounds), "--out", str(folder), *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, env=environment)  # noqa: S603 - our own
 
 
@@ -79,9 +79,12 @@ def test_its_model_is_a_keras_model_that_says_where_it_comes_from(done: tuple["s
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_model(done: tuple["subprocess.CompletedProcess[str]", Path], tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_model_wherever_evidence_is_kept(
+    done: tuple["subprocess.CompletedProcess[str]", Path], tmp_path: Path
+) -> None:
     _, folder = done
-    assert simulate(tmp_path / "again").returncode == 0
+    assert simulate(tmp_path / "again", "--evidence", (tmp_path / "elsewhere").as_uri()).returncode == 0
+    assert not (tmp_path / "again" / "evidence").exists()
     first, second = (audit(run / "export.tar", backend="arkworks").summary for run in (folder, tmp_path / "again"))
     assert first["model"] == second["model"]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from py_ecc.bls.point_compression import compress_G1, decompress_G1
 from py_ecc.optimized_bls12_381 import add, curve_order, is_inf, multiply
 
 from tests.zk.frozen import FOLDER, read
-from tests.zk.training_cases import Case, case_of, rule_of, source
+from tests.zk.training_cases import Case, case_of, dropout_rule, history_rule, rule_of, source
 from zk import closing, pads
 from zk.equations import hold
 from zk.errors import CommitmentError, EncodingError, RuleError
@@ -86,12 +87,27 @@ SHAPES: list[tuple[tuple[int, ...], Loss, int, int]] = [
     ((4, 2, 4, 1), Loss.BINARY, 2, 2),  # everything a power of two
     ((3, 1, 5, 3), Loss.SOFTMAX, 1, 3),  # one unit, one sample a step
 ]
+EXTRAS = {
+    "momentum": replace(history_rule(decay=Fraction(0)), layers=(5, 3, 2)),
+    "momentum and decay, padded steps": replace(history_rule(), layers=(5, 3, 2)),
+    "decay, no padded step": replace(history_rule(Fraction(0), steps=2), layers=(5, 3, 2)),
+    "dropout, roundings of two limbs and two bits": dropout_rule(layers=(5, 3, 2)),
+    "dropout of one half, two hidden layers": dropout_rule(2, (5, 3, 6, 1), Loss.BINARY),
+    "everything": replace(history_rule(dropout=5), layers=(5, 3, 4, 2), norm=Fraction(3, 2)),
+    "momentum without a hidden layer": replace(history_rule(), layers=(5, 2), loss=Loss.SQUARED),
+}
 MORE = [(layers, loss, batch, steps) for layers in [(6, 3), (2, 3, 2), (5, 2, 3, 4)] for loss in Loss for batch, steps in [(1, 2), (3, 3)]]
 
 
 @pytest.mark.parametrize(("layers", "loss", "batch", "steps"), SHAPES)
 def test_true_proofs(layers: tuple[int, ...], loss: Loss, batch: int, steps: int) -> None:
     case = case_of(rule_of(layers, loss, batch, steps))
+    assert verdict(case.statement, proved(case)) == "accepted"
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_true_proofs_with_an_optimiser_or_dropout(name: str) -> None:
+    case = case_of(EXTRAS[name])
     assert verdict(case.statement, proved(case)) == "accepted"
 
 

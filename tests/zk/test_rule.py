@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,3 +223,66 @@ def test_tables_have_known_digests() -> None:
     squared = replace(MNIST, loss=Loss.SQUARED)
     assert loss_table(squared) == ()
     assert tables_digest(squared) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+NINE_TENTHS = Fraction(9, 10)
+HISTORY = Plan.derive(1 / 64, 32, MNIST.layers, history=True)
+
+
+def test_a_plan_with_momentum_has_a_finer_grid_inside_a_round() -> None:
+    rule = replace(MNIST, plan=HISTORY, momentum=NINE_TENTHS, decay=Fraction(1, 6400))
+    assert (rule.weight_bits, rule.local_bits, rule.plan.weight_range_bits) == (24, 36, 27)
+    assert (rule.forward_shift(0), rule.forward_shift(1), rule.backward_shift(0)) == (36, 36, 36)
+    assert [rule.inference_shift(layer) for layer in (0, 1)] == [24, 24]
+    assert rule.local_bound(0).allowed == range(1 - 2**39, 2**39)
+    assert (rule.rates[1], rule.keeps[0], rule.keeps[16]) == (128, 4096, 4086)
+    assert Fraction(HISTORY.rate_numerator, 2**HISTORY.rate_shift) == Fraction(1, 64 * 32)
+    with pytest.raises(RuleError, match=r"is not a multiple of 2\^-18: use 0\.010009765625"):
+        Plan.derive(0.01, 32, MNIST.layers, history=True)
+
+
+@pytest.mark.parametrize(("dropout", "bits", "shifts"), [(5, 26, [28, 26, 28]), (2, 28, [28, 28, 28])])
+def test_a_plan_with_dropout_rounds_by_two_limbs(dropout: int, bits: int, shifts: list[int]) -> None:
+    rule = replace(MNIST, plan=Plan.derive(0.125, 32, MNIST.layers, dropout=dropout), dropout=dropout)
+    assert rule.weight_bits == rule.local_bits == bits
+    assert [rule.forward_shift(0), rule.forward_shift(1), rule.backward_shift(0)] == shifts
+    assert rule.scale == dropout
+
+
+@given(
+    numerator=st.integers(1, 4096),
+    batch=st.integers(1, 64),
+    layers=st.lists(st.integers(1, 300), min_size=2, max_size=4),
+    loss=st.sampled_from(Loss),
+    dropout=st.sampled_from([0, 2, 5]),
+)
+def test_a_plan_derived_with_momentum_makes_a_rule(numerator: int, batch: int, layers: list[int], loss: Loss, dropout: int) -> None:
+    widths, rate = (*layers, 3), Fraction(numerator, 2**14)
+    plan = Plan.derive(rate * batch, batch, widths, history=True, dropout=dropout)
+    rule = Rule(widths, loss, batch, 4, plan, NINE_TENTHS, Fraction(1, 1000), dropout)
+    assert (rule.weight_bits, rule.local_bits) == (24, 36)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"momentum": Fraction(1)}, "momentum 1 must be at least 0 and below 1"),
+        ({"momentum": Fraction(-1, 2)}, "momentum -1/2 must be at least 0"),
+        ({"decay": Fraction(1)}, "a step takes 1 of each weight away: lower the weight decay"),
+        ({"decay": Fraction(1, 10**6)}, "16 steps of weight decay leave all of a weight at 12 coefficient_bits: raise"),
+        ({"momentum": NINE_TENTHS, "steps": 1025}, "1025 steps with momentum or weight decay: a client keeps every gradient, at most 1024"),
+        ({"momentum": Fraction(1, 10**30)}, "momentum and weight decay have too many digits"),
+        ({"dropout": 3}, "dropout of one unit in 3: exact scaling takes one in 2, one in 5, or 0"),
+        ({"dropout": 5, "layers": (784, 10)}, "dropout needs a hidden layer"),
+        ({"norm": Fraction(0)}, "must have a positive norm"),
+        ({"momentum": NINE_TENTHS, "batch": 2**16, "steps": 1024}, r"the sum of 1024 gradients can reach 2\^63.*only up to 2\^62: use"),
+    ],
+)
+def test_a_rule_refuses_an_optimiser_that_is_not_exact(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(RuleError, match=message):
+        replace(MNIST, plan=HISTORY, **change)
+
+
+def test_low_bits_of_a_weight_are_fewer_than_the_others() -> None:
+    with pytest.raises(RuleError, match="coefficient_bits must be below weight_range_bits"):
+        replace(HISTORY, weight_range_bits=12)

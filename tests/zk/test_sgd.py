@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zk import sgd
+from zk.dropout import dropped_units
 from zk.errors import RangeError, RuleError
 from zk.hashing import sha256
 from zk.rule import Loss, Plan, Rule
@@ -310,3 +311,84 @@ def test_weights_become_a_vector_and_back() -> None:
     assert vector[0] == weights[0][0, 0]
     with pytest.raises(RuleError, match="the weight vector are int64 of shape"):
         sgd.unflatten(RULE, vector[1:])
+
+
+NINE_TENTHS = Fraction(9, 10)
+HISTORY = replace(RULE, plan=Plan.derive(0.125, 8, RULE.layers, history=True), momentum=NINE_TENTHS, decay=Fraction(1, 80))
+
+
+def test_momentum_and_decay_are_a_sum_over_all_gradients_so_far() -> None:
+    weights, x, y = run_of(HISTORY)
+    steps = list(sgd.trace(HISTORY, weights, x, y))
+    gradients: list[list[Array]] = []
+    for k, step in enumerate(steps):
+        gradients.append([rows.T @ error for rows, error in zip(step.inputs, step.errors, strict=True)])
+        for layer, W in enumerate(weights):
+            assert (step.weights[layer] == steps[k - 1].updated[layer]).all() if k else (step.weights[layer] == W << 12).all()
+            expected = HISTORY.keeps[k + 1] * W - sum(HISTORY.rates[k + 1 - j] * gradients[j][layer] for j in range(k + 1))
+            assert (step.updated[layer] == expected).all()
+
+
+@pytest.mark.parametrize("momentum", [Fraction(0), NINE_TENTHS])
+@pytest.mark.parametrize("decay", [Fraction(0), Fraction(1, 80)])
+def test_training_is_the_recurrence_up_to_the_rounding_of_its_coefficients(momentum: Fraction, decay: Fraction) -> None:
+    rule = replace(HISTORY, momentum=momentum, decay=decay)
+    weights, x, y = run_of(rule)
+    steps = list(sgd.trace(rule, weights, x, y))
+    rate = rule.plan.rate_numerator
+    for layer, W in enumerate(weights):
+        exact, velocity = W.astype(float) * 2**12, np.zeros(W.shape)
+        most = np.zeros(W.shape)
+        for step in steps:
+            gradient = (step.inputs[layer].T @ step.errors[layer]).astype(float)
+            velocity = float(momentum) * velocity + gradient
+            exact = float(1 - decay) * exact - rate * velocity
+            most += np.abs(gradient)
+        assert (np.abs(steps[-1].updated[layer] - exact) <= (np.abs(W) + most) / 2 + 1).all()
+
+
+def test_inference_is_that_of_the_first_step_on_the_grid_of_the_model() -> None:
+    weights, x, y = run_of(HISTORY)
+    step = next(sgd.trace(HISTORY, weights, x, y))
+    assert (sgd.forward(HISTORY, weights, x[:8]) == step.A[-1]).all()
+
+
+DROPOUT = replace(RULE, plan=Plan.derive(0.25, 8, RULE.layers, dropout=5), dropout=5)
+
+
+@pytest.mark.parametrize("rule", [DROPOUT, replace(DROPOUT, dropout=2), replace(HISTORY, dropout=5)])
+def test_dropped_units_are_zero_and_pass_no_error_and_the_others_are_scaled(rule: Rule) -> None:
+    weights, x, y = run_of(rule)
+    (dropped,) = dropped_units(rule, b"beacon", b"client")
+    numerator, bits = (5, 2) if rule.dropout == 5 else (2, 0)
+    for k, step in enumerate(sgd.trace(rule, weights, x, y, [dropped])):
+        gone = dropped[8 * k : 8 * k + 8] == 1
+        assert gone.any()
+        assert (step.inputs[1][:, :-1][gone] == 0).all()
+        assert (step.errors[0][gone] == 0).all()
+        plain = rule.forward_shift(0) - bits
+        assert (step.A[0] == (numerator * step.Z[0] + 2 ** (plain + bits - 1)) >> (plain + bits)).all()
+        assert (step.inputs[1][:, :-1][~gone] == np.maximum(step.A[0], 0)[~gone]).all()
+        real = step.Z[0] / 2**plain * numerator / 2**bits
+        assert np.abs(step.A[0] - real).max() <= 0.5
+
+
+def test_units_that_the_rule_does_not_drop_are_refused() -> None:
+    weights, x, y = run_of(DROPOUT)
+    with pytest.raises(RuleError, match=r"dropped units of shapes \[\]: the rule drops units of shapes \[\(24, 6\)\]"):
+        sgd.train(DROPOUT, weights, x, y)
+    with pytest.raises(RuleError, match="dropped units"):
+        sgd.train(RULE, weights, x, y, dropped_units(DROPOUT, b"", b""))
+
+
+def test_the_norm_of_an_update_is_compared_exactly() -> None:
+    rule = replace(RULE, norm=Fraction(5, 2**28))
+    update = np.zeros(rule.size, dtype=np.int64)
+    update[:2] = 3, -4
+    sgd.check_norm(rule, update)
+    update[-1] = 1
+    with pytest.raises(RangeError, match=r"the norm of the update is 1\.89953e-08, above the agreed maximum of 1\.86265e-08"):
+        sgd.check_norm(rule, update)
+    assert sgd.within_norm(replace(rule, norm=None), update)
+    update[:] = 2**45  # squares beyond 64 bits
+    assert not sgd.within_norm(replace(rule, norm=Fraction(2**17)), update)

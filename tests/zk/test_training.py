@@ -1,12 +1,13 @@
 """The training proof: true statements are accepted, and a proof is bound to every part of its statement and of itself."""
 
 from dataclasses import fields, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.zk.training_cases import WIDTH, Case, accepts, case_of, key, plainly_accepts, rule_of, source
+from tests.zk.training_cases import WIDTH, Case, accepts, case_of, dropout_rule, history_rule, key, plainly_accepts, rule_of, source
 from zk.equations import false_ones, hold
 from zk.errors import CommitmentError, EncodingError, RangeError, RuleError
 from zk.field import ORDER
@@ -127,6 +128,30 @@ def test_one_unit_in_any_matrix_is_refused(which: str, case: Case, proof: bytes)
 def test_another_plan_is_refused(change: dict[str, Any], case: Case, proof: bytes) -> None:
     rule = case.statement.rule
     assert not accepts(replace(case.statement, rule=replace(rule, plan=replace(rule.plan, **change))), proof)
+
+
+def test_a_proof_with_dropout_is_for_one_client_and_one_beacon() -> None:
+    case = case_of(dropout_rule())
+    proof = prove(key(), case.statement, case.samples, source())
+    assert accepts(case.statement, proof)
+    assert accepts(case.statement, proof, key(PyEcc))
+    for change in ({"client": b"another"}, {"beacon": b"another"}):
+        assert not accepts(replace(case.statement, **change), proof)  # type: ignore[arg-type]
+    for rule in (replace(case.statement.rule, dropout=0), replace(case.statement.rule, dropout=2)):
+        assert not accepts(replace(case.statement, rule=rule), proof)
+
+
+def test_a_proof_with_momentum_is_for_one_momentum_and_one_decay() -> None:
+    case = case_of(history_rule())
+    proof = prove(key(), case.statement, case.samples, source())
+    assert accepts(case.statement, proof)
+    assert accepts(case.statement, proof, key(PyEcc))
+    rule = case.statement.rule
+    changes: list[dict[str, Any]] = [{"momentum": Fraction(901, 1000)}, {"decay": Fraction(1, 41)}, {"norm": Fraction(1)}]
+    for change in changes:
+        other = replace(rule, **change)
+        assert (other.rates, other.keeps) == (rule.rates, rule.keeps)  # the same calculation, agreed otherwise
+        assert not accepts(replace(case.statement, rule=other), proof)
 
 
 def test_another_loss_or_batch_is_refused(case: Case, proof: bytes) -> None:

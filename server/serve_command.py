@@ -1,0 +1,24 @@
+"""``lunaria serve``: a run's ledger for everybody to read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger.storage import ledger_of
+from server.http import installed, serve
+
+
+def serve_ledger(
+    run: Annotated[Path, typer.Argument(help="The folder of a run; a server may be writing to it.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+) -> None:
+    """Serve the ledger of a run over HTTP (C2SP tlog-tiles), as far as it is published; no evidence, no updates."""
+    with installed():
+        from starlette.applications import Starlette
+
+        from server.read_app import Files, read_routes
+    store, _ = ledger_of(run)
+    with store:
+        serve(Starlette(routes=list(read_routes(Files(run, store)))), host, port)
