@@ -3,8 +3,8 @@
 ``python -m bench.training_proof --json FILE --plot FILE`` measures the reference network (784-128-10, 512 samples in 16 steps), batches of
 up to 64 clients, more samples and wider layers; ``--quick`` the reference network alone, within a minute. ``--ezkl PYTHON`` adds a forward
 pass with ezkl from an interpreter that has it. Data are synthetic: half of all pixels are zero, as in Fashion-MNIST. Every client has data
-of its own. Each case runs in a fresh process, so that its peak of memory is its own; phases are processor seconds, whatever else the
-machine does.
+of its own. Each case runs in a fresh process, so that its peak of memory is its own; phases are processor seconds, which other work on the
+machine does not distort much.
 """
 
 import json
@@ -53,9 +53,9 @@ class Size:
     hidden: int = 128
     steps: int = 16
     width: int = 1024
-    counts: tuple[int, ...] = (1,)
     momentum: bool = False  # 0.9, with a weight decay of 0.1
     dropout: int = 0  # one of so many units
+    counts: tuple[int, ...] = (1,)
 
     @property
     def extras(self) -> str:
@@ -104,17 +104,18 @@ def statement_of(size: Size, key: CommitmentKey, client: int) -> tuple[TrainingS
     momentum, decay = (Fraction(9, 10), Fraction(rate) / 10) if size.momentum else (Fraction(0), Fraction(0))
     plan = Plan.derive(rate, BATCH, layers, history=size.momentum, dropout=size.dropout)
     rule = Rule(layers, Loss.SOFTMAX, BATCH, size.steps, plan, momentum, decay, size.dropout)
+    name = b"client %d" % client
     rng = np.random.default_rng(client)
     x = rng.integers(0, 128, (rule.samples, 784)) * (rng.random((rule.samples, 784)) < 0.5)
     y = np.eye(10, dtype=np.int64)[rng.integers(0, 10, rule.samples)]
     start = tuple(sgd.initial_weights(rule, b"bench"))
     began = time.perf_counter()
-    trained = sgd.train(rule, start, x, y, dropped_units(rule, b"beacon", b"client %d" % client))
+    trained = sgd.train(rule, start, x, y, dropped_units(rule, b"beacon", name))
     seconds = time.perf_counter() - began
     blinds = [secrets.randbits(254) for _ in range(rule.samples)]
     rows = key.encode([key.commit(row, blind) for row, blind in zip(sample_rows(Shape(rule), x, y).tolist(), blinds, strict=True)])
     update = tuple(sgd.update_of(rule, start, trained))
-    names = (b"bench", b"run", 1, b"beacon", b"client %d" % client, b"key", b"root")
+    names = (b"bench", b"run", 1, b"beacon", name, b"key", b"root")
     return TrainingStatement(*names, tuple(range(rule.samples)), rows, rule, start, update), Samples(x, y, blinds), seconds
 
 
@@ -221,7 +222,7 @@ def main(
         figures["hidden"] = sorted(
             [reference, *(apart(Size(hidden=hidden)) for hidden in (32, 64, 256, 512))], key=lambda one: one.size.hidden
         )
-        figures["rules"] = [reference, *(apart(size) for size in (Size(momentum=True), Size(dropout=5), Size(momentum=True, dropout=5)))]
+        figures["rules"] = [apart(size) for size in (Size(momentum=True), Size(dropout=5), Size(momentum=True, dropout=5))]
     fitted = exponents(figures)
     other = "not asked for: name an interpreter with --ezkl" if quick and not ezkl_python else ezkl(ezkl_python)
     for part in tables(figures, fitted, other, AIMS):
