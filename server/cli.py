@@ -18,6 +18,7 @@ from rich.console import Console
 
 from ledger.errors import LedgerError
 from server.errors import ExitCode, ServerError
+from server.explorer_command import explorer
 from server.fork_command import fork_app
 from server.monitor_command import monitor
 from server.proof_command import verify_proof
@@ -163,6 +164,7 @@ def log_proof(
 
 
 log_app.command("verify")(verify_proof)
+app.command()(explorer)
 app.command()(monitor)
 app.command()(publish)
 app.command("serve")(serve_ledger)

@@ -1,4 +1,4 @@
-"""A ledger over HTTP in the layout of C2SP tlog-tiles: static files, made from the store.
+"""A ledger over HTTP in the layout of C2SP tlog-tiles: static files, made from the store; and the explorer, a page that reads them.
 
 Nothing beyond the published checkpoint is shown. Tiles and bundles never change and may be kept for ever; the
 checkpoint may not.
@@ -17,6 +17,7 @@ from ledger.log import published_checkpoint
 from ledger.note import parse as parse_note
 from ledger.store import Store
 from ledger.tiles import HEIGHT, WIDTH, Bundle, Tile, encode_bundle, encode_tile, parse_path
+from server.explorer_page import explorer_page
 
 CHANGES = {"Cache-Control": "no-cache"}
 STAYS = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -82,6 +83,21 @@ def read_routes(files: Files) -> list[Route]:
         return _missing() if data is None else Response(data, media_type="application/octet-stream", headers=STAYS)
 
     return [Route("/checkpoint", checkpoint), Route("/tile/{path:path}", tile)]
+
+
+def explorer_route() -> Route:
+    """Return the route ``/``: the page that shows and verifies what :func:`read_routes` serves beside it."""
+    page = explorer_page()
+    headers = CHANGES | {
+        "Content-Security-Policy": f"{page.policy}; frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+    async def explorer(request: Request) -> Response:
+        return Response(page.html, media_type="text/html; charset=utf-8", headers=headers)
+
+    return Route("/", explorer)
 
 
 def _missing() -> Response:

@@ -14,11 +14,11 @@ def serve_ledger(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
 ) -> None:
-    """Serve the ledger of a run over HTTP (C2SP tlog-tiles), as far as it is published; no evidence, no updates."""
+    """Serve the ledger of a run over HTTP (C2SP tlog-tiles), with a page to look at it; no evidence, no updates."""
     with installed():
         from starlette.applications import Starlette
 
-        from server.read_app import Files, read_routes
+        from server.read_app import Files, explorer_route, read_routes
     store, _ = ledger_of(run)
     with store:
-        serve(Starlette(routes=list(read_routes(Files(run, store)))), host, port)
+        serve(Starlette(routes=[explorer_route(), *read_routes(Files(run, store))]), host, port)

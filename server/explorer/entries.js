@@ -1,0 +1,82 @@
+// Entries: canonical JSON (RFC 8785, which is what JSON.stringify writes, with sorted keys) of known kinds with known fields.
+
+import { text, utf8 } from "./bytes.js";
+
+const hex32 = (value) => typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
+const string = (value) => typeof value === "string";
+const count = (value) => Number.isSafeInteger(value) && value >= 0;
+const number = (value) => typeof value === "number";
+const exactly = (wanted) => (value) => value === wanted;
+const maybe = (test) => (value) => value === null || test(value);
+const list = (test) => (value) => Array.isArray(value) && value.every(test);
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const some = (fields) => (value) =>
+  isObject(value) && Object.entries(fields).every(([name, test]) => Object.hasOwn(value, name) && test(value[name]));
+const only = (fields) => (value) => some(fields)(value) && Object.keys(value).length === Object.keys(fields).length;
+
+const reference = only({ digest: hex32, size: count, "media-type": string });
+const reveals = list(only({ client: count, nonce: hex32 }));
+const statement = only({ run: hex32, client: hex32, samples: count, rows: reference, proof: reference, nonce: hex32 });
+const agreement = some({
+  federation: some({ name: string, clients: count }),
+  model: some({ layers: list(count) }),
+  "fixed-point": some({ "logit-bits": count }),
+  training: some({ loss: string, batch: count, "local-steps": count, "learning-rate": number }),
+  rounds: some({ count, participants: count }),
+  aggregation: some({ optimizer: string }),
+  proof: some({ kind: string, rate: number }),
+  privacy: some({ mode: string }),
+  data: some({ description: string, terms: string }),
+  witnesses: some({ keys: list(string), quorum: count }),
+});
+const test = only({ data: hex32, total: count, correct: maybe(count), "squared-error": maybe(count) });
+const verdict = only({ client: count, reason: string, contribution: maybe(reference), proof: maybe(reference) });
+
+const KINDS = {
+  agreement: { run: hex32, origin: string, "log-key": string, model: reference, tables: hex32, agreement },
+  enrolment: { enrolment: only({ statement, signature: string }) },
+  commitments: {
+    round: count,
+    reveals,
+    withheld: list(count),
+    beacon: hex32,
+    contributions: list(only({ client: count, contribution: reference })),
+  },
+  round: {
+    round: count,
+    reveals,
+    withheld: list(count),
+    beacon: hex32,
+    "model-before": hex32,
+    "model-after": reference,
+    verdicts: list(verdict),
+    aggregate: maybe(only({ samples: count, sum: reference, blinds: reference })),
+    test: maybe(test),
+  },
+  closing: { outcome: string, rounds: count, model: hex32 },
+};
+
+export function canonical(value) {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (!isObject(value)) return JSON.stringify(value);
+  const fields = Object.keys(value).sort();
+  return `{${fields.map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join(",")}}`;
+}
+
+// The entry, or what is wrong with it; where it is JSON at all, that too, for display.
+export function decodeEntry(bytes) {
+  let json = null;
+  try {
+    const written = text(bytes);
+    json = JSON.parse(written);
+    if (canonical(json) !== written) return { json, error: "it is not canonical JSON" };
+  } catch {
+    return { json, error: "it is not JSON that can be read" };
+  }
+  if (!isObject(json) || !Object.hasOwn(KINDS, json.kind)) return { json, error: "it is of no known kind" };
+  const fits = only({ kind: string, version: exactly(1), ...KINDS[json.kind] })(json);
+  return fits ? { json, entry: json } : { json, error: `it does not have the fields of its kind, ${json.kind}` };
+}
+
+// What a client signs when it enrols.
+export const enrolmentMessage = (enrolment) => utf8(`lunaria/v1/enrolment\n${canonical(enrolment.statement)}`);
