@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from ledger.errors import LedgerError
+from server.crate_command import crate
 from server.errors import ExitCode, ServerError
 from server.explorer_command import explorer
 from server.fork_command import fork_app
@@ -87,6 +88,11 @@ def audit(
     key: Annotated[str | None, typer.Option(help="The log's public key, as you know it from elsewhere.")] = None,
     agreement: Annotated[Path | None, typer.Option(help="The agreement.toml, as you know it from elsewhere.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write the report to this file too, as a page to read, print and sign.")
+    ] = None,
+    auditor: Annotated[str | None, typer.Option(help="Who audits, for that page.")] = None,
+    date: Annotated[str | None, typer.Option(help="When, for that page.")] = None,
     verify_backend: Backend = "py_ecc",
 ) -> None:
     """Verify an export offline: 0 verified, 1 something is false, 2 the file is unusable."""
@@ -95,11 +101,15 @@ def audit(
     from ledger.audit import audit as audit_export
     from ledger.note import VerifierKey
     from server.audit_display import audit_progress, print_report
+    from server.audit_page import Subject
 
     _check_backend(verify_backend)
+    if html is None and (auditor or date):
+        raise ServerError("--auditor and --date are for the page that --html FILE writes")
     if key is not None:
         VerifierKey.parse(key)
     trust = Trust(key, read(agreement) if agreement else None)
+    subject = Subject.of(export, trust, verify_backend, auditor, date) if html else None
     if as_json:
         report = audit_export(export, trust, backend=verify_backend)
         typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
@@ -108,6 +118,8 @@ def audit(
         with audit_progress(console) as progress:
             report = audit_export(export, trust, backend=verify_backend, progress=progress)
         print_report(console, report)
+    if html and subject:
+        subject.write(html, report)
     raise typer.Exit(ExitCode.OK if report.verified else ExitCode.FALSE)
 
 
@@ -164,6 +176,7 @@ def log_proof(
 
 
 log_app.command("verify")(verify_proof)
+app.command()(crate)
 app.command()(explorer)
 app.command()(monitor)
 app.command()(publish)

@@ -4,15 +4,15 @@ import base64
 from pathlib import Path
 
 from ledger.archive import ArchiveReader
-from ledger.audit import MAX_BUNDLE_BYTES
 from ledger.checkpoint import parse_checkpoint
 from ledger.errors import StorageError
 from ledger.log import published_checkpoint
 from ledger.note import MAX_NOTE_SIZE
 from ledger.note import parse as parse_note
 from ledger.storage import ledger_of
-from ledger.tiles import WIDTH, bundles_of, encode_bundle, encode_tile, entries_path, tile_path, tiles_of
+from ledger.tiles import MAX_ENTRY_SIZE, WIDTH, bundles_of, encode_bundle, encode_tile, entries_path, tile_path, tiles_of
 
+MAX_BUNDLE_BYTES = WIDTH * (MAX_ENTRY_SIZE + 2)
 EARLIER = 1000
 """So many checkpoints before the last one go along from a run's folder, the newest ones; the page checks that the tree extends each."""
 

@@ -1,8 +1,11 @@
-"""Files that a user names: read with a limit, and with one line where that fails."""
+"""Files that a user names: read with a limit, or hashed, and with one line where that fails."""
 
 from pathlib import Path
 
 from server.errors import ServerError
+from zk.hashing import sha256_of
+
+_CHUNK = 1 << 20
 
 
 def read_file(path: Path, limit: int) -> bytes:
@@ -21,3 +24,19 @@ def read_file(path: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise ServerError(f"{path} is larger than {limit} bytes")
     return data
+
+
+def file_digest(path: Path) -> tuple[str, int]:
+    """Return the SHA-256 of a file of any size, in hexadecimal, and how many bytes it has.
+
+    Raises
+    ------
+    ServerError
+        It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            found = sha256_of(iter(lambda: file.read(_CHUNK), b""))
+            return found.hex(), file.tell()
+    except OSError as error:
+        raise ServerError(f"cannot read {path}: {error.strerror}") from error

@@ -1,5 +1,6 @@
 """Hashing, all of it through pycryptodome (no ``hashlib`` anywhere in the product)."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from Crypto.Hash import SHA256, SHAKE256
@@ -47,3 +48,11 @@ def frame(*parts: bytes) -> bytes:
 def expand(label: str, *parts: bytes, length: int) -> bytes:
     """Return ``length`` bytes of SHAKE256 (FIPS 202) over the framed ``label`` and ``parts``."""
     return SHAKE256.new(frame(label.encode(), *parts)).read(length)
+
+
+def sha256_of(chunks: Iterable[bytes]) -> bytes:
+    """SHA-256 of the concatenation of ``chunks``, which need not fit into memory together: 32 bytes."""
+    hashed = SHA256.new()
+    for chunk in chunks:
+        hashed.update(chunk)
+    return hashed.digest()
