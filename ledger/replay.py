@@ -114,7 +114,7 @@ class Replay:
             elif isinstance(entry, ClosingEntry):
                 self._outcome = entry.outcome
             self._state.apply(entry, contributions)
-        except VerificationError as error:
+        except (FormatError, VerificationError, ZkError) as error:  # what was found false already may leave nothing to make a statement of
             self._report.find(Check.SEQUENCE, position, str(error))
             raise Halt from error
         self._report.count(Check.SEQUENCE)
