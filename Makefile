@@ -24,6 +24,7 @@ lint: $(READY)
 bench: $(READY)  ## writes reports with the machine in them
 	@mkdir -p bench/reports
 	@$(BIN)/python -m bench.overhead --json bench/reports/overhead.json
+	@$(BIN)/python -m bench.ledger --json bench/reports/ledger.json
 	@$(BIN)/python -m bench.training_proof --quick --json bench/reports/training_proof.json
 
 $(READY): pyproject.toml constraints.txt

@@ -165,6 +165,8 @@ class Proof(Section):
 
     def provers(self, contributions: int) -> int:
         """Return how many of so many contributions must be proved: at least one, as long as there is any."""
+        if not contributions:
+            return 0
         return math.ceil(Fraction(repr(self.rate)) * contributions)  # as it is written: 0.1 of 10 is 1
 
 

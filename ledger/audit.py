@@ -2,10 +2,11 @@
 
 It needs no network, neither Flower nor TensorFlow, and nobody's word: :func:`audit` recomputes the tree, the signatures, the state
 machine, the choice of participants and batches, the openings, the sums, the aggregates and the chain of models. What is left to trust
-is listed in the report's notes.
+is listed in the report's notes. The entries are read twice, first for the tree and then for the run, and never held together: memory
+grows with what the export's headers take, not with what they are about.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +18,13 @@ from ledger.archive import INDEX, ArchiveReader
 from ledger.canonical import digest, load_json
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.entries import MAX_ENTRY_BYTES, AgreementEntry, Entry, decode_entry
-from ledger.errors import FormatError, VerificationError
+from ledger.errors import FormatError, StorageError, VerificationError
 from ledger.export import ExportIndex
 from ledger.note import MAX_NOTE_SIZE, Ed25519Verifier, VerifierKey
 from ledger.quorum import Policy
 from ledger.replay import Replay
 from ledger.report import Check, Halt, Report
-from ledger.tiles import HEIGHT, bundles_of, decode_bundle, encode_tile, entries_path, tile_path, tiles_of
+from ledger.tiles import HEIGHT, WIDTH, Tile, bundles_of, decode_bundle, entries_path, tile_path, tiles_of
 from zk.group import GROUPS
 
 MAX_INDEX_BYTES = 65_536
@@ -93,8 +94,8 @@ def _open(path: Path, report: Report) -> ArchiveReader:
 def _audit(archive: ArchiveReader, trust: Trust, backend: str, report: Report, progress: Progress) -> None:
     index = _index(archive, report)
     checkpoint = _checkpoint(archive, index, trust, report)
-    entries, levels = _tree(archive, checkpoint, report)
-    opening = _opening(entries, report)
+    _tree(archive, checkpoint, report)
+    opening = _opening(archive, checkpoint, report)
     if opening.log_key != index.log_key or opening.origin != checkpoint.origin:
         report.find(Check.AGREEMENT, 0, "the ledger names another log key or origin than its checkpoint is signed with")
     else:
@@ -104,15 +105,16 @@ def _audit(archive: ArchiveReader, trust: Trust, backend: str, report: Report, p
     if not index.updates:
         report.notes.append("single updates were left out: their commitments were checked in the sum only, and proofs of training were not")
 
-    def root_at(size: int) -> bytes:
-        return merkle.root(size, lambda level, position: levels[level][position])
-
-    replay = Replay(opening, root_at, archive, GROUPS[backend], report, index.updates)
+    edge = merkle.Frontier()
+    replay = Replay(opening, lambda size: edge.root(), archive, GROUPS[backend], report, index.updates)
     try:
-        for position, data in enumerate(entries):
-            progress(position, len(entries))
+        for position, data in enumerate(_entries(archive, checkpoint)):
+            progress(position, checkpoint.size)
             if position:
                 replay.entry(position, _entry(position, data, report))
+            edge.append([merkle.leaf_hash(data)])
+        if edge.root() != checkpoint.root:
+            raise StorageError(f"{archive.path} was changed while it was read: audit it again")
     except Halt:
         replay.settle()  # what was collected before is judged all the same
         raise
@@ -121,7 +123,7 @@ def _audit(archive: ArchiveReader, trust: Trust, backend: str, report: Report, p
     for name in archive.names() if report.verified else ():  # where something is false, what it refers to was not followed
         if name not in expected and name not in replay.seen:
             report.find(Check.EVIDENCE, None, f"{name}: nothing in the ledger refers to it")
-    progress(len(entries), len(entries))
+    progress(checkpoint.size, checkpoint.size)
 
 
 def _index(archive: ArchiveReader, report: Report) -> ExportIndex:
@@ -165,62 +167,64 @@ def _quorum(archive: ArchiveReader, opening: AgreementEntry, report: Report) -> 
         report.count(Check.CHECKPOINT, policy.quorum)
 
 
-def _tree(archive: ArchiveReader, checkpoint: Checkpoint, report: Report) -> tuple[list[bytes], list[list[bytes]]]:
-    """Return the entries and the hashes above them, once they are known to hash to the root."""
-    entries: list[bytes] = []
+def _entries(archive: ArchiveReader, checkpoint: Checkpoint) -> Iterator[bytes]:
+    """Yield the entries, a bundle being in memory at a time."""
+    if checkpoint.size > archive.length:
+        raise VerificationError(f"the checkpoint counts {checkpoint.size} entries, more than the file has bytes")
+    for bundle in bundles_of(checkpoint.size):
+        yield from decode_bundle(bundle, archive.read(entries_path(bundle), MAX_BUNDLE_BYTES))
+
+
+def _tree(archive: ArchiveReader, checkpoint: Checkpoint, report: Report) -> None:
+    """Check that the entries hash to the root, and that every tile holds the hashes on the way there."""
+    edge = merkle.Frontier()
+    rows: dict[int, list[bytes]] = {}  # by level of tiles, the hashes of the tile that is not full yet
     try:
-        if checkpoint.size > archive.length:
-            raise VerificationError(f"the checkpoint counts {checkpoint.size} entries, more than the file has bytes")
-        for bundle in bundles_of(checkpoint.size):
-            entries += decode_bundle(bundle, archive.read(entries_path(bundle), MAX_BUNDLE_BYTES))
+        for entry in _entries(archive, checkpoint):
+            for level, index, value in edge.append([merkle.leaf_hash(entry)]):
+                if level % HEIGHT == 0:
+                    row = rows.setdefault(level // HEIGHT, [])
+                    row.append(value)
+                    if len(row) == WIDTH:
+                        _compare(archive, Tile(level // HEIGHT, index // WIDTH), row, report)
+                        row.clear()
     except (FormatError, VerificationError) as error:
         report.find(Check.TREE, None, str(error))
         raise Halt from error
-    levels = _levels([merkle.leaf_hash(entry) for entry in entries])
-    found = merkle.root(len(entries), lambda level, index: levels[level][index])
     for tile in tiles_of(checkpoint.size):
-        name = tile_path(tile)
-        try:
-            stored = archive.read(name, 256 * merkle.HASH_SIZE)
-        except VerificationError as error:
-            report.find(Check.TREE, None, str(error))
-            continue
-        if stored != encode_tile(tile, lambda level, index: levels[level][index]):
-            position = next(i for i in range(0, len(stored) + 1, merkle.HASH_SIZE) if _differs(stored, levels, tile.level, tile.index, i))
-            place = tile.index * 256 + position // merkle.HASH_SIZE
-            entry = place if tile.level == 0 else None
-            report.find(Check.TREE, entry, f"{name}: node {place} of level {tile.level * HEIGHT} is not the hash of what it stands for")
-    if found != checkpoint.root:
+        if tile.width < WIDTH:
+            _compare(archive, tile, rows[tile.level], report)
+    if edge.root() != checkpoint.root:
         report.find(Check.TREE, None, "the entries do not hash to the root in the checkpoint")
         raise Halt
-    report.count(Check.TREE, len(entries))
-    return entries, levels
+    report.count(Check.TREE, checkpoint.size)
 
 
-def _differs(stored: bytes, levels: list[list[bytes]], level: int, index: int, offset: int) -> bool:
-    row = levels[level * HEIGHT] if level * HEIGHT < len(levels) else []
-    place = index * 256 + offset // merkle.HASH_SIZE
-    return place >= len(row) or stored[offset : offset + merkle.HASH_SIZE] != row[place]
+def _compare(archive: ArchiveReader, tile: Tile, hashes: list[bytes], report: Report) -> None:
+    name = tile_path(tile)
+    try:
+        stored = archive.read(name, WIDTH * merkle.HASH_SIZE)
+    except VerificationError as error:
+        report.find(Check.TREE, None, str(error))
+        return
+    if stored != b"".join(hashes):
+        size = merkle.HASH_SIZE
+        offset = next((i for i, value in enumerate(hashes) if stored[i * size : (i + 1) * size] != value), len(hashes))
+        place = tile.index * WIDTH + offset
+        entry = place if tile.level == 0 else None
+        report.find(Check.TREE, entry, f"{name}: node {place} of level {tile.level * HEIGHT} is not the hash of what it stands for")
 
 
-def _levels(leaves: list[bytes]) -> list[list[bytes]]:
-    """Return the hashes of all complete subtrees, level by level."""
-    levels = [leaves]
-    while len(levels[-1]) > 1:
-        row = levels[-1]
-        levels.append([merkle.node_hash(row[i], row[i + 1]) for i in range(0, len(row) - 1, 2)])
-    return levels
-
-
-def _opening(entries: list[bytes], report: Report) -> AgreementEntry:
-    if not entries:
+def _opening(archive: ArchiveReader, checkpoint: Checkpoint, report: Report) -> AgreementEntry:
+    first = next(_entries(archive, checkpoint), None)
+    if first is None:
         report.find(Check.SEQUENCE, None, "the ledger has no entry")
         raise Halt
-    entry = _entry(0, entries[0], report)
+    entry = _entry(0, first, report)
     if not isinstance(entry, AgreementEntry):
         report.find(Check.SEQUENCE, 0, f"the ledger begins with a {entry.kind} entry instead of the agreement")
         raise Halt
-    report.summary |= {"federation": entry.agreement.federation.name, "run": digest(entries[0])}
+    report.summary |= {"federation": entry.agreement.federation.name, "run": digest(first)}
     return entry
 
 

@@ -19,6 +19,7 @@ from ledger.errors import StorageError
 from ledger.evidence import Evidence, EvidenceStore, sync_folder, write_durably
 from ledger.export import parts, references, statements
 from ledger.fsck import Progress
+from ledger.log import published_checkpoint
 from ledger.storage import Storage, ledger_of
 from ledger.store import Store
 
@@ -42,6 +43,7 @@ def backup(run: Path, target: Path, progress: Progress = lambda done, total: Non
     if target.exists() or target.is_symlink():
         raise StorageError(f"{target} exists already: choose another folder for the backup")
     temporary = target.parent / f".{target.name}.{secrets.token_hex(8)}.tmp"
+    published = published_checkpoint(run)  # before the rest: what is published is signed and kept already
     store, evidence = ledger_of(run)
     with store:
         try:
@@ -49,7 +51,7 @@ def backup(run: Path, target: Path, progress: Progress = lambda done, total: Non
             with Store.open(temporary / "ledger.db", create=True) as copy:
                 copy.hold(IS_BACKUP)
                 size = _copy(store, copy, evidence, EvidenceStore(temporary / "evidence"), progress)
-                _finish(run, temporary, copy)
+                _finish(run, temporary, published)
             temporary.rename(target)
             sync_folder(target.parent)
         except OSError as error:
@@ -76,6 +78,7 @@ def restore(source: Path, run: Path, storage: Storage, progress: Progress = lamb
     StorageError
         There is something already, or the backup is damaged.
     """
+    published = published_checkpoint(source)
     store, evidence = ledger_of(source)
     with store:
         try:
@@ -90,7 +93,7 @@ def restore(source: Path, run: Path, storage: Storage, progress: Progress = lamb
             copy.hold(UNFINISHED)
             storage.save(run)
             size = _copy(store, copy, evidence, storage.open_evidence(run), progress)
-            _finish(source, run, copy)
+            _finish(source, run, published)
             copy.hold(RESTORED)
     return size
 
@@ -154,11 +157,10 @@ def _copy_evidence(data: bytes, evidence: Evidence, target: Evidence, kept: set[
             kept.add(reference.digest)
 
 
-def _finish(source: Path, target: Path, copy: Store) -> None:
-    """Write what stands beside the database; it is last, so that a copy without it is known to be incomplete."""
+def _finish(source: Path, target: Path, published: bytes | None) -> None:
+    """Write what stands beside the database."""
     agreement = source / "agreement.toml"
     if agreement.is_file():
         write_durably(target / agreement.name, agreement.read_bytes())
-    last = copy.latest_checkpoint()
-    if last is not None:
-        write_durably(target / "checkpoint", last)
+    if published is not None:
+        write_durably(target / "checkpoint", published)

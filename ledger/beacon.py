@@ -52,6 +52,8 @@ def beacon(run: str, round_number: int, checkpoint: Checkpoint, nonces: Mapping[
 
 def participants(beacon_hex: str, clients: Sequence[str], count: int) -> list[int]:
     """Choose ``count`` of the enrolled clients (their keys, in order of their numbers); returns ascending numbers."""
+    if count >= len(clients):
+        return list(range(len(clients)))
 
     def rank(number: int) -> bytes:
         return sha256(frame(b"lunaria/v1/participant", bytes.fromhex(beacon_hex), bytes.fromhex(clients[number])))

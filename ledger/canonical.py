@@ -3,6 +3,8 @@
 Everything that is hashed or signed goes through here, so that two parties who mean the same thing hash the same bytes.
 """
 
+import json
+import re
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from zk.hashing import sha256
 
 IntVector = npt.NDArray[np.int64]
 _NPY_HEADER_BYTES = 128
+_UNUSUAL_NUMBER = re.compile(rb"[:\[,]-?(?:[0-9]+[.eE]|[0-9]{16})")
 
 
 def dump_json(value: Any) -> bytes:  # noqa: ANN401 - JSON is the one place where any value goes
@@ -37,9 +40,23 @@ def load_json(data: bytes, what: str) -> Any:  # noqa: ANN401
         value = from_json(data, allow_inf_nan=False)  # at most 200 levels deep, whatever the stack
     except ValueError as error:
         raise FormatError(f"{what} is not valid JSON: {error}") from error
-    if dump_json(value) != data:
+    if not encodes(value, data):
         raise FormatError(f"{what} is not canonical JSON (RFC 8785)")
     return value
+
+
+def encodes(value: Any, data: bytes) -> bool:  # noqa: ANN401
+    """Whether ``data``, which is valid JSON, is the canonical encoding of ``value``.
+
+    Python's own encoder, ten times as fast as the library, differs from RFC 8785 in fractions, in large integers and in characters beyond
+    ASCII; where ``data`` has none of these and is what it writes, that settles it. A number in an object or a list without spaces follows
+    one of ``:[,``; the same signs within a string do no harm, for they only lead the slow way.
+    """
+    if data.isascii() and data[:1] in (b"{", b"[") and not _UNUSUAL_NUMBER.search(data):
+        plain = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        if plain.encode("utf-8", "surrogatepass") == data:
+            return True
+    return dump_json(value) == data
 
 
 def digest(data: bytes) -> str:

@@ -5,7 +5,7 @@ from ledger.errors import VerificationError
 from ledger.identity import has_small_order
 from ledger.state import RunState
 from zk import enrolment
-from zk.equations import Equation
+from zk.batch import Check
 from zk.errors import ZkError
 from zk.group import POINT_BYTES
 from zk.pedersen import CommitmentKey
@@ -48,14 +48,13 @@ def enrolment_proof_bytes(samples: int, rule: Rule, width: int) -> int:
 
 def judge_enrolment(
     state: RunState, key: CommitmentKey, statement: bytes, rows: bytes, proof: bytes
-) -> tuple[SignedEnrolment, list[Equation]]:
-    """Check an enrolment up to equations, which :mod:`zk.equations` decides, alone or together with others.
+) -> tuple[SignedEnrolment, list[Check]]:
+    """Check an enrolment up to its proof, which :mod:`zk.batch` decides, alone or together with others.
 
     Raises
     ------
     ledger.errors.LedgerError
-        The statement cannot be read, is not signed by its client, its evidence is not what it says, or its proof is wrong whatever the
-        equations say.
+        The statement cannot be read, is not signed by its client, its evidence is not what it says, or its proof has another length.
     """
     signed = decode_enrolment(statement)
     signed.check()
@@ -70,14 +69,14 @@ def judge_enrolment(
             raise VerificationError(f"{who}: the {name} not what was signed: its digest is another")
     if len(rows) != said.samples * POINT_BYTES:
         raise VerificationError(f"{who} commits to {len(rows) / POINT_BYTES:g} rows but states {said.samples} samples")
-    equations = []
+    checks: list[Check] = []
     try:
         for claim in enrolment_claims(state.run, said.client, rows, state.opening.agreement.rule):
             size = enrolment.proof_bytes(claim, key.width)
-            equations.append(enrolment.verify(key, claim, proof[:size]))
+            checks.append(enrolment.EnrolmentProof(claim, proof[:size]))
             proof = proof[size:]
     except ZkError as error:
         raise VerificationError(f"{who}: {UNPROVED} ({error})") from error
     if proof:
         raise VerificationError(f"{who}: {len(proof)} bytes follow the enrolment proof")
-    return signed, equations
+    return signed, checks

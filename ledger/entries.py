@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from ledger.agreement import Agreement, Hex32, Section, explain
-from ledger.canonical import digest, dump_json, load_json
+from ledger.canonical import digest, dump_json, encodes, load_json
 from ledger.errors import FormatError, VerificationError
 from ledger.verdicts import Reason
 
@@ -331,6 +331,6 @@ def _decode(adapter: TypeAdapter[T], data: bytes, what: str) -> T:
         value = adapter.validate_json(data)
     except ValidationError as error:
         raise FormatError(f"{what} does not follow its schema: {explain(error)}") from error
-    if dump_json(value.model_dump(mode="json")) != data:
+    if not encodes(value.model_dump(mode="json"), data):
         raise FormatError(f"{what} leaves fields out that its canonical encoding writes")
     return value

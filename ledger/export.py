@@ -11,6 +11,7 @@ The same ledger gives the same bytes.
 """
 
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 
 from pydantic import Field
@@ -35,7 +36,8 @@ from ledger.evidence import Evidence
 from ledger.log import published_checkpoint
 from ledger.note import parse as parse_note
 from ledger.storage import ledger_of
-from ledger.tiles import bundles_of, encode_bundle, encode_tile, entries_path, tile_path, tiles_of
+from ledger.store import Store
+from ledger.tiles import HEIGHT, WIDTH, Bundle, Tile, bundles_of, encode_bundle, encode_tile, entries_path, tile_path, tiles_of
 from ledger.verdicts import KEPT
 
 
@@ -73,22 +75,29 @@ def write_export(run: Path, path: Path, *, updates: bool = True) -> int:
         size = parse_checkpoint(parse_note(note).text).size
         if size == 0:
             raise StorageError(f"the ledger in {run} has no entry yet")
-        entries = list(store.entries(0, size))
-        opening = decode_entry(entries[0])
+        opening = decode_entry(store.entry(0))
         if not isinstance(opening, AgreementEntry):
             raise FormatError(f"the ledger in {run} does not begin with an agreement")
-        wanted = sorted(set(_evidence(entries, evidence, updates)))
+        wanted = sorted(set(_evidence(store.entries(0, size), evidence, updates)))
         index = ExportIndex(log_key=opening.log_key, updates=updates)
-        files = [(tile_path(tile), encode_tile(tile, store.node)) for tile in tiles_of(size)]
-        files += [(entries_path(b), encode_bundle(entries[b.index * 256 : b.index * 256 + b.width])) for b in bundles_of(size)]
+        places: list[tuple[str, Tile | Bundle]] = [(tile_path(tile), tile) for tile in tiles_of(size)]
+        places += [(entries_path(bundle), bundle) for bundle in bundles_of(size)]
         with ArchiveWriter(path) as archive:
             archive.add(INDEX, dump_json(index.model_dump(mode="json")))
             archive.add("checkpoint", note)
-            for name, data in sorted(files):
-                archive.add(name, data)
+            for name, place in sorted(places, key=itemgetter(0)):
+                archive.add(name, _content(store, place))
             for digest, length in wanted:
                 archive.add(evidence_name(digest), evidence.get(digest, length))
     return size
+
+
+def _content(store: Store, place: Tile | Bundle) -> bytes:
+    first = place.index * WIDTH
+    if isinstance(place, Bundle):
+        return encode_bundle(list(store.entries(first, first + place.width)))
+    kept = store.nodes(HEIGHT * place.level, first, first + place.width)
+    return encode_tile(place, lambda level, index: kept[index] if index in kept else store.node(level, index))
 
 
 def evidence_name(digest: str) -> str:

@@ -194,6 +194,36 @@ def new_nodes(size_before: int, leaves: Sequence[bytes], read: NodeReader) -> li
     return nodes
 
 
+class Frontier:
+    """The right edge of a tree that grows from nothing: the last complete subtree of each level, which is all that going on takes.
+
+    Attributes
+    ----------
+    size
+        Number of entries so far.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._last: dict[int, tuple[int, bytes]] = {}
+
+    def append(self, leaves: Sequence[bytes]) -> list[tuple[int, int, bytes]]:
+        """Append ``leaves`` and return the subtrees that they complete, as :func:`new_nodes` does."""
+        nodes = new_nodes(self.size, leaves, self._read)
+        self._last |= {level: (index, value) for level, index, value in nodes}  # ascending: the last one stays
+        self.size += len(leaves)
+        return nodes
+
+    def root(self) -> bytes:
+        """Return the root over the entries so far: 32 bytes."""
+        return root(self.size, self._read)
+
+    def _read(self, level: int, index: int) -> bytes:
+        last, value = self._last[level]
+        _require(last == index, f"subtree ({level}, {index}) is not on the right edge")
+        return value
+
+
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
     """Check that ``leaf`` is the hash of entry ``index`` of the tree with ``root`` (RFC 9162, section 2.1.3.2).
 

@@ -4,13 +4,13 @@ Group equations and proofs are collected and checked many at a time; when a batc
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ledger.aggregation import IntVector, ServerOptimizer, weighted_sum
 from ledger.archive import ArchiveReader
 from ledger.beacon import beacon, commit_nonce
 from ledger.canonical import digest, dump_vector, load_vector
 from ledger.checkpoint import Checkpoint
+from ledger.collected import MAX_EVIDENCE_BYTES, Collected, Evidence
 from ledger.enrolment import UNPROVED, enrolment_proof_bytes, judge_enrolment
 from ledger.entries import (
     MAX_ENTRY_BYTES,
@@ -25,13 +25,11 @@ from ledger.entries import (
     ContributionStatement,
     EnrolmentEntry,
     Entry,
-    Reference,
     RoundEntry,
     Verdict,
     decode_proof,
 )
 from ledger.errors import FormatError, LedgerError, VerificationError
-from ledger.export import evidence_name
 from ledger.judge import Expected, Opened, Parts, equations, judge_proof, judge_statement, open_parts, sum_equation
 from ledger.report import Check, Halt, Report
 from ledger.state import RunState
@@ -45,19 +43,7 @@ from zk.sgd import flatten, initial_weights
 from zk.tables import tables_digest
 
 MAX_PROOF_BYTES = 2**24
-MAX_EVIDENCE_BYTES = 2**30
 TENSOR_HEADER_BYTES = 128
-BATCH_POINTS = 1 << 16  # so many points are checked together: some forty proofs
-
-
-@dataclass(frozen=True)
-class _Pending:
-    """An equation or a proof to be checked together with others, and what it means when it is false."""
-
-    equation: batch.Check
-    check: Check
-    entry: int
-    reason: str
 
 
 class Replay:
@@ -88,15 +74,15 @@ class Replay:
         report: Report,
         updates: bool,
     ) -> None:
-        self.seen: set[str] = set()
-        self._root_at, self._archive, self._report, self._updates = root_at, archive, report, updates
+        self._evidence = Evidence(archive, report)
+        self._root_at, self._report, self._updates = root_at, report, updates
         self._rule = opening.agreement.rule
         self._key = commitment_key(group, opening.agreement.row_width)
         plan = self._rule.plan
         self._optimizer = ServerOptimizer(
             opening.agreement.aggregation, plan.weight_range_bits, self._rule.weight_bits, plan.coefficient_bits
         )
-        self._pending: list[_Pending] = []
+        self._collected = Collected(self._key, report)
         self._on_trust = 0
         self._unread = False  # whether an accepted statement could not be followed, so that its nonce is unknown
         self._outcome = "still open: no closing entry"
@@ -128,16 +114,15 @@ class Replay:
             elif isinstance(entry, ClosingEntry):
                 self._outcome = entry.outcome
             self._state.apply(entry, contributions)
-        except VerificationError as error:
+        except (FormatError, VerificationError, ZkError) as error:  # what was found false already may leave nothing to make a statement of
             self._report.find(Check.SEQUENCE, position, str(error))
             raise Halt from error
         self._report.count(Check.SEQUENCE)
-        if sum(item.equation.size for item in self._pending) >= BATCH_POINTS:
-            self.settle()
+        self._collected.settle_when_many()
 
     def finish(self) -> None:
         """Check what is pending and say what was seen."""
-        self.settle()
+        self._collected.settle()
         state, report = self._state, self._report
         report.summary |= {"clients": len(state.members), "rounds": state.rounds, "outcome": self._outcome, "model": state.model.digest}
         if self._on_trust:
@@ -149,12 +134,21 @@ class Replay:
             report.notes.append("test results are the server's word: recompute them with the test data and the models")
 
     @property
+    def seen(self) -> set[str]:
+        """The names of the evidence that was referred to."""
+        return self._evidence.seen
+
+    def settle(self) -> None:
+        """Check what was collected so far."""
+        self._collected.settle()
+
+    @property
     def _tensor_bytes(self) -> int:
         """The most that a tensor of the model's size can take."""
         return TENSOR_HEADER_BYTES + 8 * self._rule.size
 
     def _first_model(self, opening: AgreementEntry) -> IntVector:
-        data = self._fetch(0, opening.model, "the first model", self._tensor_bytes, TENSOR)
+        data = self._evidence.fetch(0, opening.model, "the first model", self._tensor_bytes, TENSOR)
         if data is None:
             raise Halt
         if opening.tables != tables_digest(self._rule):
@@ -168,9 +162,9 @@ class Replay:
     def _enrolment(self, position: int, entry: EnrolmentEntry) -> None:
         statement = entry.enrolment.statement
         most = min(statement.samples, self._state.opening.agreement.federation.maximum_samples)
-        rows = self._fetch(position, statement.rows, "the commitments to the data", POINT_BYTES * most)
+        rows = self._evidence.fetch(position, statement.rows, "the commitments to the data", POINT_BYTES * most)
         limit = enrolment_proof_bytes(most, self._rule, self._key.width)
-        proof = self._fetch(position, statement.proof, "the enrolment proof", limit)
+        proof = self._evidence.fetch(position, statement.proof, "the enrolment proof", limit)
         if rows is None or proof is None:
             return
         try:
@@ -179,7 +173,8 @@ class Replay:
             self._report.find(Check.ENROLMENTS, position, str(error))
             return
         reason = f"client {len(self._state.members)}: {UNPROVED}"
-        self._pending += [_Pending(equation, Check.ENROLMENTS, position, reason) for equation in equations]
+        for equation in equations:
+            self._collected.add(equation, Check.ENROLMENTS, position, reason)
 
     def _contributions(self, position: int, entry: CommitmentsEntry) -> dict[int, ContributionStatement]:
         """Check what is known before it is chosen who must prove: each statement, on its own."""
@@ -190,7 +185,7 @@ class Replay:
             who = f"client {item.client}"
             if item.client >= len(self._state.members):
                 raise VerificationError(f"a contribution of {who}, but {len(self._state.members)} are enrolled")
-            data = self._fetch(position, item.contribution, f"the contribution of {who}", MAX_ENTRY_BYTES, STATEMENT)
+            data = self._evidence.fetch(position, item.contribution, f"the contribution of {who}", MAX_ENTRY_BYTES, STATEMENT)
             reason, signed = judge_statement(expected, self._state.members[item.client], data) if data is not None else (None, None)
             if reason is not None:
                 self._report.find(Check.VERDICTS, position, f"the contribution of {who} stands, but what it signed is {reason}")
@@ -231,7 +226,7 @@ class Replay:
         if entry.aggregate is not None and accepted:
             self._aggregate(position, entry, entry.aggregate, accepted, commitments, updates)
         else:
-            self._fetch(position, entry.model_after, "the model", self._tensor_bytes, TENSOR)
+            self._evidence.fetch(position, entry.model_after, "the model", self._tensor_bytes, TENSOR)
         return contributions
 
     def _beacon(self, position: int, entry: CommitmentsEntry | RoundEntry) -> None:
@@ -260,7 +255,7 @@ class Replay:
             return None
         if verdict.reason in (Reason.NO_REPLY, Reason.CLIENT_ERROR, Reason.DUPLICATE):
             self._report.find(Check.VERDICTS, position, f"{who} is judged {verdict.reason}, but a contribution of it is kept")
-        data = self._fetch(position, verdict.contribution, f"the contribution of {who}", MAX_ENTRY_BYTES, STATEMENT)
+        data = self._evidence.fetch(position, verdict.contribution, f"the contribution of {who}", MAX_ENTRY_BYTES, STATEMENT)
         if data is None:
             return None
         reason, signed = judge_statement(expected, self._state.members[verdict.client], data)
@@ -281,17 +276,17 @@ class Replay:
         height = self._key.rows_for(self._rule.size)
         # a commitment that was rejected for its encoding may have any length
         points, scalars = (height * POINT_BYTES, height * SCALAR_BYTES) if verdict.accepted else (MAX_EVIDENCE_BYTES, MAX_EVIDENCE_BYTES)
-        commitment = self._fetch(position, statement.commitment, f"the commitment of {who}", points)
+        commitment = self._evidence.fetch(position, statement.commitment, f"the commitment of {who}", points)
         if not self._updates:
             self._on_trust += not verdict.accepted
             return self._commitment(position, who, commitment) if verdict.accepted and commitment is not None else None
-        update = self._fetch(position, statement.update, f"the update of {who}", self._tensor_bytes)
-        blinds = self._fetch(position, statement.blinds, f"the blinds of {who}", scalars)
+        update = self._evidence.fetch(position, statement.update, f"the update of {who}", self._tensor_bytes)
+        blinds = self._evidence.fetch(position, statement.blinds, f"the blinds of {who}", scalars)
         if commitment is None or update is None or blinds is None:
             return None
         proof = b""
         if statement.proof is not None:
-            found = self._fetch(position, statement.proof, f"the proof of {who}", MAX_PROOF_BYTES)
+            found = self._evidence.fetch(position, statement.proof, f"the proof of {who}", MAX_PROOF_BYTES)
             if found is None:
                 return None
             proof = found
@@ -301,14 +296,14 @@ class Replay:
                 self._report.find(Check.VERDICTS, position, f"{who} is judged {verdict.reason}, but its contribution is {opened}")
             return None
         member = self._state.members[verdict.client]
-        rows = self._fetch(position, member.rows, f"the data commitments of {who}", POINT_BYTES * member.samples) if proof else b""
+        rows = self._evidence.fetch(position, member.rows, f"the data commitments of {who}", POINT_BYTES * member.samples) if proof else b""
         if rows is None:
             return None
         checks = equations(expected, self._key, member, rows, opened, proof)
         if verdict.accepted and not isinstance(checks, Reason):
             for reason, equation in checks:
                 check = Check.PROOFS if reason is Reason.BAD_PROOF else Check.OPENINGS
-                self._pending.append(_Pending(equation, check, position, f"{who}: {EXPLANATIONS[reason]}"))
+                self._collected.add(equation, check, position, f"{who}: {EXPLANATIONS[reason]}")
             return opened
         if not isinstance(checks, Reason):
             checks = next((reason for reason, equation in checks if batch.false_ones(self._key, [equation])), Reason.ACCEPTED)
@@ -323,7 +318,7 @@ class Replay:
         if verdict.proof is None or verdict.contribution is None:
             self._on_trust += not verdict.accepted
             return
-        statement = self._fetch(position, verdict.proof, f"the proof statement of {who}", MAX_ENTRY_BYTES, STATEMENT)
+        statement = self._evidence.fetch(position, verdict.proof, f"the proof statement of {who}", MAX_ENTRY_BYTES, STATEMENT)
         if statement is None or not isinstance(opened, Opened):
             return
         member = self._state.members[verdict.client]
@@ -332,13 +327,13 @@ class Replay:
         except FormatError as error:
             self._report.find(Check.PROOFS, position, f"{who}: {error}")
             return
-        proof = self._fetch(position, reference, f"the proof of {who}", MAX_PROOF_BYTES, TRAINING_PROOF)
-        rows = self._fetch(position, member.rows, f"the data commitments of {who}", POINT_BYTES * member.samples)
+        proof = self._evidence.fetch(position, reference, f"the proof of {who}", MAX_PROOF_BYTES, TRAINING_PROOF)
+        rows = self._evidence.fetch(position, member.rows, f"the data commitments of {who}", POINT_BYTES * member.samples)
         if proof is None or rows is None:
             return
         result = judge_proof(expected, member, rows, verdict.contribution.digest, opened.update, statement, proof)
         if verdict.accepted and not isinstance(result, Reason):
-            self._pending.append(_Pending(result, Check.PROOFS, position, f"{who}: {EXPLANATIONS[Reason.BAD_PROOF]}"))
+            self._collected.add(result, Check.PROOFS, position, f"{who}: {EXPLANATIONS[Reason.BAD_PROOF]}")
             return
         if not isinstance(result, Reason):
             result = Reason.BAD_PROOF if batch.false_ones(self._key, [result]) else Reason.ACCEPTED
@@ -362,9 +357,9 @@ class Replay:
         updates: dict[int, IntVector],
     ) -> None:
         rows = self._key.rows_for(self._rule.size)
-        sum_data = self._fetch(position, aggregate.sum, "the aggregate", self._tensor_bytes, TENSOR)
-        blind_data = self._fetch(position, aggregate.blinds, "the aggregate's blinds", rows * SCALAR_BYTES, SCALARS)
-        self._fetch(position, entry.model_after, "the model", self._tensor_bytes, TENSOR)
+        sum_data = self._evidence.fetch(position, aggregate.sum, "the aggregate", self._tensor_bytes, TENSOR)
+        blind_data = self._evidence.fetch(position, aggregate.blinds, "the aggregate's blinds", rows * SCALAR_BYTES, SCALARS)
+        self._evidence.fetch(position, entry.model_after, "the model", self._tensor_bytes, TENSOR)
         if sum_data is None or blind_data is None:
             raise Halt
         try:
@@ -376,7 +371,7 @@ class Replay:
         samples = [self._state.members[number].samples for number in accepted]
         if len(commitments) == len(accepted):
             equation = sum_equation(self._key, [commitments[number] for number in accepted], samples, total, blinds)
-            self._pending.append(_Pending(equation, Check.SUMS, position, "the accepted commitments do not add up to the aggregate"))
+            self._collected.add(equation, Check.SUMS, position, "the accepted commitments do not add up to the aggregate")
         if len(updates) == len(accepted):
             self._report.count(Check.AGGREGATES)
             if (weighted_sum([updates[number] for number in accepted], samples) != total).any():
@@ -386,29 +381,3 @@ class Replay:
         if digest(dump_vector(self._model)) != entry.model_after.digest:
             self._report.find(Check.MODELS, position, "the model is not what the agreed rule makes of the one before and the aggregate")
             raise Halt
-
-    def _fetch(self, position: int, reference: Reference, what: str, limit: int, media_type: str | None = None) -> bytes | None:
-        """Return a piece of evidence of at most ``limit`` bytes; None, with a finding, when it is not there as it was."""
-        name = evidence_name(reference.digest)
-        self.seen.add(name)
-        self._report.count(Check.EVIDENCE)
-        if media_type not in (None, reference.media_type):
-            self._report.find(Check.EVIDENCE, position, f"{what}: {name} is said to be {reference.media_type} instead of {media_type}")
-            return None
-        try:
-            data = self._archive.read(name, min(reference.size, limit, MAX_EVIDENCE_BYTES))
-        except VerificationError as error:
-            self._report.find(Check.EVIDENCE, position, f"{what}: {error}")
-            return None
-        if len(data) != reference.size or digest(data) != reference.digest:
-            self._report.find(Check.EVIDENCE, position, f"{what}: {name} was changed, it does not have its digest")
-            return None
-        return data
-
-    def settle(self) -> None:
-        """Check the pending equations together."""
-        pending, self._pending = self._pending, []
-        for item in pending:
-            self._report.count(item.check)
-        for place in batch.false_ones(self._key, [item.equation for item in pending]):
-            self._report.find(pending[place].check, pending[place].entry, pending[place].reason)

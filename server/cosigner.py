@@ -86,10 +86,11 @@ class Cosigner:
             if not missing:
                 return signed
             if not told:
-                self._notify(f"waiting for witnesses: {missing}; {'; '.join(reasons) or 'their keys are not those of the agreement'}")
+                why = "; ".join(reasons) or "their keys are not those of the agreement"
+                self._notify(f"waiting for witnesses of the log {self._policy.log.key}: {missing}; {why}")
                 told = True
             if self._stop.wait(pause):
-                raise StorageError(f"{missing}: nothing is lost, 'lunaria publish' goes on when the witnesses can be reached")
+                raise StorageError(f"{missing}: no entry is lost, and 'lunaria publish' publishes it when the witnesses can be reached")
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _missing(self, signed: bytes) -> str:

@@ -102,9 +102,10 @@ class Plan:
         return expand("lunaria/v1/log key", self.seed.to_bytes(8, "big"), length=32) if self.seed else os.urandom(32)
 
     def signer(self, log_seed: bytes) -> Ed25519Signer:
-        """Return the log's key, named after the federation."""
+        """Return the log's key, named after the federation and the key: two runs are two logs, also to a witness of both."""
         name = "-".join(self.agreement.federation.name.lower().split())
-        return Ed25519Signer(f"lunaria.local/{name}", log_seed)
+        unnamed = Ed25519Signer("lunaria.local", log_seed).verifier.key
+        return Ed25519Signer(f"lunaria.local/{name}/{digest(unnamed.public)[:16]}", log_seed)
 
 
 def prepare(options: Options) -> Plan:

@@ -24,6 +24,8 @@ def publish(
         from server.cosigner import Cosigner
     store, _ = ledger_of(run)
     with store:
+        if not store.size():
+            raise ServerError(f"the ledger in {run} has no entry yet: there is nothing to publish")
         opening = decode_entry(store.entry(0))
     if not isinstance(opening, AgreementEntry):
         raise ServerError(f"the ledger in {run} does not begin with an agreement")

@@ -55,11 +55,11 @@ def run_federation(plan: Plan, folder: Path, grid: Grid, observer: Observer, sto
     agreement = plan.agreement
     key = commitment_key(GROUPS[verify_backend], agreement.row_width)
     opening = plan.opening(signer)
-    with (
-        Cosigner(Policy.of(opening), plan.witnesses, notify=observer.delayed, stop=stop) as cosigner,
-        Log.open(folder, signer, create=True, cosign=cosigner if plan.witnesses else None) as log,
-    ):
-        try:
+    try:
+        with (
+            Cosigner(Policy.of(opening), plan.witnesses, notify=observer.delayed, stop=stop) as cosigner,
+            Log.open(folder, signer, create=True, cosign=cosigner if plan.witnesses else None) as log,
+        ):
             strategy = Verified(
                 ExactFedAvg(agreement),
                 log,
@@ -71,10 +71,10 @@ def run_federation(plan: Plan, folder: Path, grid: Grid, observer: Observer, sto
                 stop=stop,
             )
             strategy.start(grid)
-        except (StrategyError, StorageError) as error:
-            raise RunFailed(str(error)) from error
-        state = strategy.recorder.state
-        save_model(log, state, folder)
+            state = strategy.recorder.state
+            save_model(log, state, folder)
+    except (StrategyError, StorageError) as error:
+        raise RunFailed(str(error)) from error
     return state
 
 

@@ -15,7 +15,7 @@ from strategies.errors import StrategyError
 from strategies.observer import Observer
 from strategies.recorder import Recorder
 from strategies.selection import exchange
-from zk.equations import Equation, false_ones
+from zk.batch import Check, false_ones
 from zk.pedersen import CommitmentKey
 
 
@@ -72,7 +72,7 @@ Offer = tuple[int, SignedEnrolment, EnrolReply]
 def _judge(recorder: Recorder, key: CommitmentKey, replies: Iterable[Message]) -> tuple[list[Offer], list[str]]:
     """Return the enrolments that stand, and one line for each that does not."""
     offers: list[Offer] = []
-    equations: list[tuple[int, Equation]] = []
+    checks: list[tuple[int, Check]] = []
     refused: list[str] = []
     for reply in replies:
         node = reply.metadata.src_node_id
@@ -85,9 +85,9 @@ def _judge(recorder: Recorder, key: CommitmentKey, replies: Iterable[Message]) -
         except LedgerError as error:
             refused.append(_refusal(node, str(error)))
             continue
-        equations += [(len(offers), equation) for equation in remaining]
+        checks += [(len(offers), check) for check in remaining]
         offers.append((node, signed, answer))
-    guilty = {equations[position][0] for position in false_ones(key, [equation for _, equation in equations])}
+    guilty = {checks[position][0] for position in false_ones(key, [check for _, check in checks])}
     refused += [f"node {offers[i][0]}: {UNPROVED}" for i in sorted(guilty)]
     return [offer for i, offer in enumerate(offers) if i not in guilty], refused
 

@@ -242,7 +242,7 @@ class Verified(Strategy):
         """Leave it to the wrapped strategy, sparing it replies that are errors; without a result where it cannot use the others."""
         try:
             return self.strategy.aggregate_evaluate(server_round, [reply for reply in replies if not reply.has_error()])
-        except InconsistentMessageReplies as error:
+        except (InconsistentMessageReplies, ArithmeticError, LookupError, TypeError, ValueError) as error:  # whatever clients said
             log(WARNING, "round %d is not evaluated on the clients: %s", server_round, error)
             return None
 

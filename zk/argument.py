@@ -130,7 +130,7 @@ def prove(
     given : Given
     source : BlindingSource
     timings : dict, optional
-        Receives the seconds spent in each phase.
+        Receives the processor seconds spent in each phase, those of all threads.
 
     Raises
     ------
@@ -236,14 +236,14 @@ def _merge(equations: Sequence[Equation]) -> Equation:
 
 
 class _Clock:
-    """Seconds between laps."""
+    """Processor seconds between laps."""
 
     def __init__(self, timings: dict[str, float] | None) -> None:
         self._timings = timings
-        self._last = time.perf_counter()
+        self._last = time.process_time()
 
     def lap(self, name: str) -> None:
-        now = time.perf_counter()
+        now = time.process_time()
         if self._timings is not None:
             self._timings[name] = now - self._last
         self._last = now

@@ -17,6 +17,7 @@ import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.util import Finalize
 from typing import Protocol
 
 from zk import equations
@@ -104,6 +105,8 @@ def _worth(key: CommitmentKey, sizes: Sequence[int]) -> int:
 def _pool(workers: int) -> ProcessPoolExecutor:
     if workers not in _pools:
         _pools[workers] = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _ignore_interrupts)
+        # before the queues close (priority 10): else a process that multiprocessing started waits for its own workers for ever
+        Finalize(None, _pools[workers].shutdown, exitpriority=100)
     return _pools[workers]
 
 

@@ -16,7 +16,11 @@ from fractions import Fraction
 
 def decay_coefficients(rest: Fraction, steps: int, bits: int) -> tuple[int, ...]:
     """Return ``round(2^bits·rest^k)``, half up, for ``k`` from 0 to ``steps``."""
-    return tuple(_half_up(rest.numerator**k << bits, rest.denominator**k) for k in range(steps + 1))
+    found, numerator, denominator = [], 1, 1
+    for _ in range(steps + 1):
+        found.append(_half_up(numerator << bits, denominator))
+        numerator, denominator = numerator * rest.numerator, denominator * rest.denominator
+    return tuple(found)
 
 
 def rate_coefficients(momentum: Fraction, rest: Fraction, numerator: int, steps: int) -> tuple[int, ...]:

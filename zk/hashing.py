@@ -19,7 +19,9 @@ def _state() -> SmartPointer:
 
 
 _FRESH = _state()
-_IDLE: list[tuple[SmartPointer, Any]] = []  # states with a buffer each, for whoever takes one out: threads never share them
+_START = _FRESH.get()
+_SIZE = c_size_t(32)
+_IDLE: list[tuple[Any, Any, SmartPointer]] = []  # states with a buffer each, for whoever takes one out: threads never share them
 
 
 def sha256(*parts: bytes) -> bytes:
@@ -28,14 +30,10 @@ def sha256(*parts: bytes) -> bytes:
     try:
         tools = _IDLE.pop()
     except IndexError:
-        tools = _state(), create_string_buffer(32)  # type: ignore[call-arg]
-    state, buffer = tools
-    pointer = state.get()
-    if (
-        _C.SHA256_copy(_FRESH.get(), pointer)
-        or _C.SHA256_update(pointer, data, c_size_t(len(data)))
-        or _C.SHA256_digest(pointer, buffer, c_size_t(32))
-    ):
+        made = _state()
+        tools = made.get(), create_string_buffer(32), made  # type: ignore[call-arg]
+    state, buffer, _ = tools
+    if _C.SHA256_copy(_START, state) or _C.SHA256_update(state, data, c_size_t(len(data))) or _C.SHA256_digest(state, buffer, _SIZE):
         raise ValueError("SHA-256 failed")
     found: bytes = get_raw_buffer(buffer)
     _IDLE.append(tools)

@@ -56,13 +56,10 @@ def bilinear(left: Sequence[int], matrix: IntArray, right: Sequence[int]) -> int
 
 def lagrange(count: int, x: int) -> list[int]:
     """Return the coefficients ``c`` with ``g(x) = Σ c_i·g(i)``, ``i`` in ``0 … count-1``, for every ``g`` of smaller degree."""
-    coefficients = []
-    for i, coefficient in enumerate(_inverse_denominators(count)):
-        for j in range(count):
-            if j != i:
-                coefficient = coefficient * (x - j) % ORDER
-        coefficients.append(coefficient)
-    return coefficients
+    differences = [x - j for j in range(count)]
+    return [
+        prod((*differences[:i], *differences[i + 1 :]), start=inverse) % ORDER for i, inverse in enumerate(_inverse_denominators(count))
+    ]
 
 
 @lru_cache(maxsize=8)

@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from zk.errors import CommitmentError
 from zk.field import ORDER, encode_scalars
@@ -36,8 +37,7 @@ class Row(StrEnum):
     TAIL = "closing pads"
 
 
-@dataclass(frozen=True)
-class Spot:
+class Spot(NamedTuple):
     """One committed value: an entry of one of the channel's own rows."""
 
     row: Row

@@ -22,6 +22,7 @@ __all__ = ["EXACT_BITS", "LABEL_SLOTS", "Bound", "Loss", "Plan", "Rule"]
 
 LABEL_SLOTS = 16  # a committed sample keeps its label in the last 16 slots
 MAX_HISTORY = 1024  # steps with momentum or decay: a client keeps every gradient of a round
+MAX_FRACTION_BITS = 96  # of the denominators of momentum and decay: 17 decimal digits and a learning rate
 DROPOUTS = (0, 2, 5)  # one of so many hidden units is dropped: the others are scaled by 2 or 5/4, a fraction of a power of two
 
 
@@ -275,6 +276,8 @@ class Rule:
             raise RuleError(f"momentum {self.momentum} must be at least 0 and below 1")
         if not 0 <= self.decay < 1:
             raise RuleError(f"a step takes {self.decay} of each weight away: lower the weight decay or the learning rate")
+        if max(self.momentum.denominator, self.decay.denominator).bit_length() > MAX_FRACTION_BITS:
+            raise RuleError("momentum and weight decay have too many digits: their powers would take for ever")
         if self.history and self.steps > MAX_HISTORY:
             raise RuleError(f"{self.steps} steps with momentum or weight decay: a client keeps every gradient, at most {MAX_HISTORY}")
         if self.decay and self.keeps[-1] == self.keeps[0]:

@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ledger import audit as audit_module
 from ledger.audit import Trust, audit
+from ledger.errors import StorageError
 from ledger.report import Check
 from tests.federation import SIGNER
 from tests.ledger.conftest import FIRST, Forgery, agreed, small_update, write_files
@@ -96,6 +100,21 @@ sys.exit(not audit(Path(sys.argv[1]), backend="arkworks").verified)
     subprocess.run([sys.executable, "-c", code, export], check=True, timeout=60)  # noqa: S603 - our own
 
 
+def test_a_file_that_changes_while_it_is_read_is_not_verified(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = audit_module._entries
+    times: list[int] = []
+
+    def another(*arguments: Any) -> Iterator[bytes]:  # noqa: ANN401
+        times.append(1)
+        entries = list(read(*arguments))
+        return iter(entries[:-1] if len(times) == 3 else entries)
+
+    monkeypatch.setattr(audit_module, "_entries", another)
+    with pytest.raises(StorageError, match="was changed while it was read"):
+        audit(export, backend="arkworks")
+    assert len(times) == 3
+
+
 def test_it_writes_nothing(export: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in export.parent.rglob("*")}
     audit(export, backend="arkworks")
@@ -114,6 +133,6 @@ def test_many_equations_are_checked_in_parts(tmp_path: Path, monkeypatch: pytest
     forgery.settle(FIRST)
     path = write_files(tmp_path / "forged.tar", forgery.files())
     late = audit(path, backend="arkworks").to_json()
-    monkeypatch.setattr("ledger.replay.BATCH_POINTS", 1)
+    monkeypatch.setattr("ledger.collected.BATCH_POINTS", 1)
     assert audit(path, backend="arkworks").to_json() == late
     assert not late["verified"]

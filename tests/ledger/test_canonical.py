@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.canonical import digest, dump_json, dump_vector, load_json, load_vector
+from ledger.canonical import digest, dump_json, dump_vector, encodes, load_json, load_vector
 from ledger.errors import FormatError
 
 JSON_VALUES = st.recursive(
@@ -40,6 +41,40 @@ def test_the_example_of_rfc_8785_is_written_as_it_says() -> None:
         r""""string":"€$\u000f\nA'B\"\\\\\"/"}"""
     )
     assert dump_json(value) == expected.encode()
+
+
+@given(JSON_VALUES, JSON_VALUES)
+def test_a_value_has_the_encoding_that_the_library_writes_and_no_other(value: Any, other: Any) -> None:  # noqa: ANN401
+    wrapped = [value]
+    data = dump_json(wrapped)
+    assert encodes(wrapped, data)
+    assert encodes([other], data) == (dump_json([other]) == data)
+    for text in (
+        json.dumps(wrapped),
+        json.dumps(wrapped, separators=(",", ":")),
+        json.dumps(wrapped, sort_keys=True, separators=(",", ":")),
+    ):
+        assert encodes(wrapped, text.encode()) == (text.encode() == data)
+
+
+@pytest.mark.parametrize(
+    ("value", "data"),
+    [
+        ([1.0], b"[1.0]"),
+        ([1e16], b"[1e+16]"),
+        ([1e-7], b"[1e-07]"),
+        ([True], b"[1]"),
+        ([1], b"[true]"),
+        ([2**53], b"[9007199254740992]"),
+        ({"a": -0.0}, b'{"a":-0.0}'),
+        (["é"], b'["\\u00e9"]'),
+        ({"b": 1, "a": 2}, b'{"b":1,"a":2}'),
+        (["\ud800"], b'["\\ud800"]'),
+    ],
+)
+def test_what_python_writes_and_rfc_8785_does_not_is_refused(value: Any, data: bytes) -> None:  # noqa: ANN401
+    with suppress(FormatError):
+        assert not encodes(value, data)
 
 
 def test_keys_are_sorted_by_utf_16_code_units() -> None:

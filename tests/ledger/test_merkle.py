@@ -73,6 +73,16 @@ def test_leaves_appended_together_complete_the_same_subtrees(before: int) -> Non
         assert len({node[:2] for node in nodes}) == len(nodes) == sum((after >> level) - (before >> level) for level in range(8))
 
 
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 32])
+def test_the_right_edge_is_enough_to_grow(step: int) -> None:
+    edge = merkle.Frontier()
+    for start in range(0, LIMIT, step):
+        assert edge.root() == ROOTS[edge.size]
+        assert edge.append(LEAVES[start : start + step]) == merkle.new_nodes(start, LEAVES[start : start + step], READ)
+        assert edge.size == min(start + step, LIMIT)
+    assert edge.root() == ROOTS[LIMIT]
+
+
 def accepted_inclusion(leaf: bytes, index: int, size: int, proof: list[bytes], root: bytes) -> bool:
     try:
         merkle.verify_inclusion(leaf, index, size, proof, root)

@@ -4,17 +4,25 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from ledger.audit import audit
+from ledger.audit import Trust, audit
+from ledger.cosignature import CosignatureSigner
 from ledger.entries import ClosingEntry, decode_entry
 from ledger.export import write_export
+from ledger.note import VerifierKey
+from ledger.quorum import Policy
 from ledger.store import Store
+from ledger.witness import Witness
+from server.witness_app import witness_app
+from tests.server.live import served
 
 COMMAND = [sys.executable, "-c", "from server.cli import main; main()", "simulate", "--data", "digits", "--model", "64-8-10"]
 COMMAND += ["--clients", "3", "--samples", "64", "--seed", "5", "--verify-backend", "arkworks"]
@@ -114,3 +122,38 @@ def entries_of(folder: Path) -> int:
         return 0
     with Store.open(folder / "ledger.db", create=False) as store:
         return store.size()
+
+
+@pytest.mark.slow
+def test_it_waits_for_its_witnesses_and_says_for_which_log(tmp_path: Path) -> None:
+    """One of two witnesses comes late and knows the log only from what the run says; a monitor follows what is published."""
+    signers = [CosignatureSigner(f"w{kind}.example", kind, bytes([kind] * 32)) for kind in (4, 6)]
+    keys = ", ".join(f'"{signer.verifier.key}"' for signer in signers)
+    agreement = tmp_path / "agreement.toml"
+    agreement.write_text(
+        '[federation]\nname = "witnessed"\nclients = 3\n[model]\nlayers = [64, 8, 10]\nseed = "' + "00" * 32 + '"\n'
+        f'[rounds]\ncount = 1\nparticipants = 3\n[proof]\nkind = "none"\n[witnesses]\nkeys = [{keys}]\nquorum = 2\n',
+        encoding="utf-8",
+    )
+    command = [*COMMAND[:3], "simulate", "--data", "digits", "--samples", "64", "--verify-backend", "arkworks"]
+    command += ["--agreement", str(agreement), "--out", str(tmp_path / "run")]
+    with socket.socket() as first, socket.socket() as second:
+        for one in (first, second):
+            one.bind(("127.0.0.1", 0))
+        ports = [one.getsockname()[1] for one in (first, second)]
+    command += [word for port in ports for word in ("--witness", f"http://127.0.0.1:{port}")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "400"}) as process, ExitStack() as stack:  # noqa: S603
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            found = re.search(r"waiting for witnesses of the log (\S+): ", line)
+            if found:
+                log = VerifierKey.parse(found[1])
+                for number, port in enumerate(ports):
+                    witness = Witness(tmp_path / f"{number}.db", [signers[number]], [log])
+                    stack.enter_context(served(witness_app(witness), port))
+        assert process.wait(120) == 0, said
+    policy = Policy.parse(str(log), [str(signer.verifier.key) for signer in signers], 2)
+    assert policy.open((tmp_path / "run" / "checkpoint").read_bytes()).size == 6
+    assert audit(tmp_path / "run" / "export.tar", Trust(str(log)), backend="arkworks").verified

@@ -76,6 +76,8 @@ def test_publish_needs_a_run_and_enough_witnesses(cli: Cli, tmp_path: Path) -> N
     cli("witness", "--key", "w.key", "--name", "w.example")
     key = cli("witness", "--key", "w.key").out.strip()
     agreement = terms(3, 1, witnesses={"keys": [key], "quorum": 1})
+    Log.open(tmp_path / "empty", SIGNER, create=True).close()
+    assert "there is nothing to publish" in cli("publish", "empty", "--witness", "http://127.0.0.1:1").refused()
     with Log.open(tmp_path / "run", SIGNER, create=True) as log:
         log.append(encode_entry(opening_of(agreement)))
     assert "cannot read" in cli("publish", "run", "--witness", "http://127.0.0.1:1").refused()
@@ -91,7 +93,7 @@ def test_publish_needs_a_run_and_enough_witnesses(cli: Cli, tmp_path: Path) -> N
             done = cli("publish", "run", "--witness", f"http://127.0.0.1:{port}")
         finally:
             process.terminate()
-    assert (done.code, re.sub(r"waiting for witnesses: .*\n", "", done.err)) == (0, "")
+    assert (done.code, re.sub(r"waiting for witnesses of .*\n", "", done.err)) == (0, "")
     assert done.out == "run/checkpoint: 1 entries, cosigned by 1 witnesses or more\n"
     assert Policy.parse(log_key, [key], 1).open((tmp_path / "run" / "checkpoint").read_bytes()).size == 1
     assert "is not the folder of a run" in cli("publish", "nowhere", "--witness", "http://127.0.0.1:1").refused()
@@ -143,3 +145,23 @@ class TestFork:
         cli("fork", "verify", "missing").refused()
         Path("a").write_bytes(TREE.signed(5))
         assert "is not signed by" in cli("fork", "prove", "a", "a", "--key", other, "-o", "x").refused()
+
+
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        ("uvicorn", ["serve", "RUN"]),
+        ("starlette.applications", ["serve", "RUN"]),
+        ("httpx", ["monitor", "http://127.0.0.1:1", "--key", KEY, "--state", "state"]),
+        ("httpx", ["publish", "RUN", "--witness", "http://127.0.0.1:1"]),
+        ("starlette.applications", ["witness", "--key", "w.key", "--name", "w.example", "--log", KEY]),
+    ],
+)
+def test_a_missing_part_of_the_installation_is_4(
+    cli: Cli, run_folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, command: list[str]
+) -> None:
+    for name in ("server.fetch", "server.cosigner", "server.read_app", "server.witness_app"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    done = cli(*(str(run_folder) if word == "RUN" else word for word in command))
+    assert (done.code, done.err.splitlines()[-1].split(":")[-1]) == (4, " pip install 'lunaria[http]'")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -26,6 +27,7 @@ from ledger.witness import Witness
 from ledger.witnessing import MAX_REQUEST_SIZE
 from server.cosigner import Cosigner
 from server.errors import ServerError
+from server.planning import Plan
 from server.witness_app import witness_app
 from tests.federation import OK, SIGNER, Federation, client, federate, terms
 from tests.ledger.test_messages import FORK
@@ -126,7 +128,9 @@ class TestCosigner:
             with pytest.raises(StorageError):
                 log.append(b"entry 2")  # and nothing comes after it
         assert len(said) == 1
-        assert said[0].startswith("waiting for witnesses: the checkpoint of size 2 has 2 of the 3 cosignatures")
+        assert said[0].startswith(
+            f"waiting for witnesses of the log {LOG.verifier.key}: the checkpoint of size 2 has 2 of the 3 cosignatures"
+        )
         with cosigner(urls, 3) as cosign, Log.open(folder, LOG, create=False, cosign=cosign) as log:
             assert (log.size, log.entry(1)) == (2, b"entry 1")
             assert Policy(LOG.verifier, KEYS, 3).open(log.checkpoint_note()).size == 2
@@ -265,3 +269,17 @@ class TestRun:
         proof = witness.fork(SIGNER.verifier.key.name)
         assert proof is not None
         assert [checkpoint.size for checkpoint in proof.verify()] == [2, 2]
+
+    def test_two_runs_of_one_federation_are_two_logs_to_a_witness(self, tmp_path: Path) -> None:
+        plan = SimpleNamespace(agreement=terms(3, 1))
+        logs = [Plan.signer(plan, bytes([number] * 32)) for number in (11, 12)]  # type: ignore[arg-type]  # all of a plan that names it
+        assert logs[0].verifier.key.name.startswith("lunaria.local/attacks/")
+        witness = Witness(tmp_path / "w.db", SIGNERS[:1], [log.verifier.key for log in logs])
+        with served(witness_app(witness)) as url:
+            for number, log in enumerate(logs):
+                policy = Policy(log.verifier, KEYS[:1], 1)
+                with (
+                    Cosigner(policy, [url], notify=print) as cosign,
+                    Log.open(tmp_path / str(number), log, create=True, cosign=cosign) as opened,
+                ):
+                    opened.append(b"entry")

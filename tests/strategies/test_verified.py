@@ -240,8 +240,18 @@ def test_clients_evaluate_where_the_strategy_asks_them(folder: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("answer", [RecordDict(), RecordDict({"metrics": MetricRecord({"accuracy": 1.0})})], ids=["nothing", "no weight"])
-def test_malformed_evaluation_does_not_end_the_run(folder: Path, answer: RecordDict) -> None:
+EVALUATIONS: dict[str, dict[str, float | list[float]] | None] = {
+    "nothing": None,
+    "no weight": {"accuracy": 1.0},
+    "a weight that cancels the others": {"accuracy": 1.0, "num-examples": -12},
+    "a list": {"accuracy": [1.0], "num-examples": 6},
+}
+
+
+@pytest.mark.parametrize("case", EVALUATIONS)
+def test_malformed_evaluation_does_not_end_the_run(folder: Path, case: str) -> None:
+    said = EVALUATIONS[case]
+    answer = RecordDict() if said is None else RecordDict({"metrics": MetricRecord(said)})  # type: ignore[arg-type]
     clients = [Answers(client(i), accuracy(0.5) if i != 1 else answer) for i in range(3)]
     assert federate(folder, clients, strategy=Evaluates).outcome == "completed"
 

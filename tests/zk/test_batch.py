@@ -1,5 +1,6 @@
 """Batches of equations and proofs: the same verdicts on one core and on several, whatever is wrong with what."""
 
+import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -121,6 +122,21 @@ class Dies:
         if os.getpid() != self.parent:
             os._exit(1)
         return self.proof.equation(key)
+
+
+def _verify(answers: "multiprocessing.Queue[list[int]]", checks: list[Check]) -> None:
+    answers.put(false_ones(key(), checks, 2))
+
+
+def test_a_process_with_workers_ends(proofs: list[TrainingProof]) -> None:
+    """Also one that multiprocessing started, which waits for all of its children."""
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    process = context.Process(target=_verify, args=(answers, [proofs[1], proofs[0], proofs[3]]))
+    process.start()
+    assert answers.get(timeout=120) == [0, 2]
+    process.join(60)
+    assert process.exitcode == 0
 
 
 def test_other_errors_are_not_verdicts(proofs: list[TrainingProof], monkeypatch: pytest.MonkeyPatch) -> None:

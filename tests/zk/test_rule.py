@@ -271,6 +271,7 @@ def test_a_plan_derived_with_momentum_makes_a_rule(numerator: int, batch: int, l
         ({"decay": Fraction(1)}, "a step takes 1 of each weight away: lower the weight decay"),
         ({"decay": Fraction(1, 10**6)}, "16 steps of weight decay leave all of a weight at 12 coefficient_bits: raise"),
         ({"momentum": NINE_TENTHS, "steps": 1025}, "1025 steps with momentum or weight decay: a client keeps every gradient, at most 1024"),
+        ({"momentum": Fraction(1, 10**30)}, "momentum and weight decay have too many digits"),
         ({"dropout": 3}, "dropout of one unit in 3: exact scaling takes one in 2, one in 5, or 0"),
         ({"dropout": 5, "layers": (784, 10)}, "dropout needs a hidden layer"),
         ({"norm": Fraction(0)}, "must have a positive norm"),

@@ -84,8 +84,10 @@ class TrainingStatement:
                 raise EncodingError(f"{name} must be int64 matrices of shapes {self.rule.shapes}")
         for layer, (W, change) in enumerate(zip(self.start, self.update, strict=True)):
             self.rule.weight_bound(layer).check(int(W.min()), int(W.max()), "W0")
-            trained = W.astype(float) * 2**self.rule.plan.coefficient_bits + change
-            self.rule.local_bound(layer).check(float(trained.min()), float(trained.max()), "the trained weights")
+            bound = self.rule.local_bound(layer)
+            most = 2 * bound.allowed.stop  # at most 2^62: clipped there, a change still leads out of the range, and no sum wraps
+            trained = (W << self.rule.plan.coefficient_bits) + np.clip(change, -most, most)
+            bound.check(int(trained.min()), int(trained.max()), "the trained weights")
 
     @cached_property
     def dropped(self) -> tuple[IntArray, ...]:
