@@ -28,6 +28,8 @@ MAX_PARTICIPANTS = 200  # a round entry stays below 65,535 bytes
 MIN_ROW_WIDTH = 64  # what a proof about a large data set takes
 MAX_ROW_WIDTH = 16_384  # py_ecc derives a generator in 6 ms
 MAX_LOCAL_SAMPLES = 65_536  # of one client in one round, batch times steps
+MAX_WEIGHTS = 1 << 26  # an update of so many is as much as an audit reads of one file
+MAX_PROVED_VALUES = 1 << 24  # hidden values of a round: whoever proves or verifies holds as many at a time
 DROPOUTS = {0.0: 0, 0.2: 5, 0.5: 2}  # a rate, and one of how many units that is
 MAX_WITNESSES = 16  # the signatures that every reader of notes accepts
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -261,6 +263,12 @@ class Agreement(Section):
         _require(
             rule.samples <= MAX_LOCAL_SAMPLES,
             f"training.batch times local-steps is {rule.samples}, above {MAX_LOCAL_SAMPLES} samples in one round",
+        )
+        _require(rule.size <= MAX_WEIGHTS, f"model.layers make {rule.size} weights, above {MAX_WEIGHTS}")
+        hidden = rule.samples * sum(rule.layers[1:-1])
+        _require(
+            self.proof.kind == "none" or hidden <= MAX_PROVED_VALUES,
+            f"training.batch times local-steps times the hidden units of model.layers is {hidden}, above {MAX_PROVED_VALUES}",
         )
         stated = Fraction(self.training.learning_rate) / self.training.batch
         planned = Fraction(self.fixed_point.rate_numerator, 1 << self.fixed_point.rate_shift)

@@ -130,6 +130,9 @@ class Replay:
         proof = state.opening.agreement.proof
         if proof.chosen_later:
             report.notes.append(f"proof.rate is {proof.rate}: the other updates were accepted without proof, as agreed")
+        if state.standing is not None:
+            count = len(state.standing.contributions)
+            report.notes.append(f"{count} contributions have no verdict: the run ended before it was drawn which must be proved")
         if state.rounds:
             report.notes.append("test results are the server's word: recompute them with the test data and the models")
 

@@ -6,6 +6,7 @@ Real proofs of training, on tiny models; each verdict is the audit's as well.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -152,6 +153,21 @@ def test_who_was_chosen_and_is_silent_has_no_proof(folder: Path) -> None:
     assert run.verdicts(1) == [OK, Reason.NO_PROOF, OK, OK]
     run.check()
     assert "1 rejections are the server's word" in " ".join(verified(folder).notes)
+
+
+def test_a_run_that_ends_between_contributions_and_proofs(folder: Path) -> None:
+    """Whoever runs the server may stop it when the choice displeases: no model follows from it, and the audit says so."""
+    stop = Event()
+
+    class Stopping(LocalMember):
+        def prove(self, request: ProveRequest, view: LedgerView, weights: Sequence[IntArray], trainer: Trainer) -> ProveReply:
+            stop.set()
+            return super().prove(request, view, weights, trainer)
+
+    run = Federation(folder, [client(i, Stopping) for i in range(CLIENTS)], agreed(), stop=stop).run()
+    run.check()
+    assert [entry.kind for entry in run.entries[1 + CLIENTS :]] == ["commitments", "closing"]
+    assert "4 contributions have no verdict" in " ".join(verified(folder).notes)
 
 
 def forged(member: LocalMember, reply: ProveReply, proof: bytes | None = None, **claims: object) -> ProveReply:

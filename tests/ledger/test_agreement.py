@@ -424,6 +424,30 @@ def test_a_federation_too_large_for_its_entries_is_refused() -> None:
     assert message == "600 clients with 200 participants do not fit an entry of 65,535 bytes: lower one of them"
 
 
+@pytest.mark.parametrize(
+    ("width", "kind", "message"),
+    [
+        (1 << 20, "training", "hidden units of model.layers is 68719476736, above 16777216"),
+        (1 << 25, "none", "model.layers make 100663297 weights, above 67108864"),
+        (1 << 8, "training", ""),
+        (1 << 20, "none", ""),
+    ],
+)
+def test_what_no_verifier_could_hold_is_refused(width: int, kind: str, message: str) -> None:
+    """Such an agreement, in an export of some megabytes, would take an auditor's memory."""
+    coarse = {
+        "feature-bits": 2, "activation-bits": 2, "logit-bits": 2, "output-error-bits": 6, "error-bits": 6, "limb-bits": 7,
+        "weight-range-bits": 18, "rate-numerator": 1, "rate-shift": 12,
+    }  # fmt: skip
+    fields = minimal() | {"model": {"layers": [1, width, 1], "seed": "00" * 32}, "fixed-point": coarse, "proof": {"kind": kind}}
+    fields["training"] = {"loss": "mean-squared-error", "batch": 256, "local-steps": 256, "learning-rate": 2.0**-4}
+    if message:
+        with pytest.raises(FormatError, match=message):
+            complete(fields)
+    else:
+        assert complete(fields).rule.layers == (1, width, 1)
+
+
 def witness_key(number: int, kind: int = 4) -> str:
     return str(CosignatureSigner(f"w{number}.example", kind, bytes([number] * 32)).verifier.key)
 
