@@ -4,10 +4,13 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-all lint bench lock clean
+.PHONY: demo deployment-demo test test-all lint bench lock clean
 
 demo: $(READY)  ## the main job on real data, on this machine
 	@$(BIN)/lunaria simulate $(ARGS)
+
+deployment-demo: $(READY)  ## a server and three clients as processes of their own, with TLS and node keys
+	@$(BIN)/python -m server.deployment.demo
 
 test: $(READY) lint  ## what CI runs
 	@$(BIN)/python -m pytest -n auto --dist loadfile

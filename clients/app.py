@@ -17,15 +17,18 @@ from zk.rule import Loss
 from zk.sgd import accuracy_counts, squared_error
 
 MemberFactory = Callable[[Context], Member]
+Keep = Callable[[Member, Context], None]
 
 
-def client_app(member_of: MemberFactory = member_from) -> ClientApp:
+def client_app(member_of: MemberFactory = member_from, keep: Keep = remember) -> ClientApp:
     """Return the app of a data owner.
 
     Parameters
     ----------
     member_of : callable from Context to Member
         Where identity, data and memory come from: by default from Flower's node and run configuration.
+    keep : callable from Member and Context
+        Where its memory goes, before the reply leaves: by default into Flower's context.
     """
     app = ClientApp()
 
@@ -34,7 +37,7 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
         member = member_of(context)
         with keep_forks():
             reply = member.enrol(_view(message))
-        remember(member, context)
+        keep(member, context)
         return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields())}))
 
     @app.query("reveal")
@@ -42,7 +45,7 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
         member = member_of(context)
         with keep_forks():
             reply = member.reveal(RevealRequest.from_fields(_record(message)), _view(message))
-        remember(member, context)
+        keep(member, context)
         return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields())}))
 
     @app.query("prove")
@@ -61,7 +64,7 @@ def client_app(member_of: MemberFactory = member_from) -> ClientApp:
         request = TrainRequest.from_fields(_record(message))
         with keep_forks():
             update, samples, reply = member.contribute(request, _view(message), _weights(message), trainer)
-        remember(member, context)
+        keep(member, context)
         content: dict[str, ArrayRecord | MetricRecord | ConfigRecord] = {
             "arrays": ArrayRecord({f"layer-{i}": Array(change) for i, change in enumerate(update)}),
             "metrics": MetricRecord({"num-examples": samples, **member.seconds}),

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from ledger.errors import LedgerError
 from server.crate_command import crate
+from server.deployment.pki_commands import pki_app
 from server.errors import ExitCode, ServerError
 from server.explorer_command import explorer
 from server.fork_command import fork_app
@@ -42,6 +43,7 @@ app = typer.Typer(
 log_app = typer.Typer(help="Look into a run's ledger.", no_args_is_help=True)
 app.add_typer(log_app, name="log")
 app.add_typer(storage_app)
+app.add_typer(pki_app)
 
 Backend = Annotated[str, typer.Option("--verify-backend", help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")]
 
@@ -186,16 +188,32 @@ app.command("witness")(witness_command)
 
 
 def main() -> None:
-    """Run the command line; every expected error becomes one line and its exit code."""
+    """Run ``lunaria``."""
+    run_app(app, "lunaria")
+
+
+def flower_server() -> None:
+    """Run ``flower-server``."""
     try:
-        code = app(standalone_mode=False)
+        with _installed("federation"):
+            from server.deployment.command import app as server
+    except typer.Exit as error:
+        sys.exit(error.exit_code)
+    os.umask(0o077)  # keys, ledger and logs are for their owner
+    run_app(server, "flower-server")
+
+
+def run_app(command: typer.Typer, name: str) -> None:
+    """Run a command line; every expected error becomes one line and its exit code."""
+    try:
+        code = command(standalone_mode=False)
         sys.stdout.flush()  # here, where a reader that went away can still be dealt with
         sys.exit(code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(ExitCode.UNUSABLE)
     except click.ClickException as error:
-        sys.stderr.write(f"error: {' '.join(error.format_message().split())} See 'lunaria --help'.\n")
+        sys.stderr.write(f"error: {' '.join(error.format_message().split())} See '{name} --help'.\n")
         sys.exit(ExitCode.UNUSABLE)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(ExitCode.INTERRUPTED)

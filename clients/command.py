@@ -1,0 +1,184 @@
+"""``flower-client``: the long-running client of one data owner, on Flower's SuperNode."""
+
+import shutil
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clients.address import free_port, is_loopback, parse_address, reach
+from clients.errors import MemberError
+from clients.event_log import Tail
+from clients.home import VARIABLE, ClientHome, Settings, secret_file
+from clients.invitation import Invitation
+from clients.node_process import write_launcher
+from clients.supervise import child, flower_environment
+from ledger.agreement import read
+
+RETRY_SECONDS, POLL_SECONDS, STOP_SECONDS = 3.0, 0.25, 120.0
+CONNECTED = "SuperNode ID: "
+"""What Flower's SuperNode prints once the server has accepted its key."""
+
+RECEIVED, ANSWERED = "Receiving: ", ("Sent successfully", "Failed to send message", "Ignoring reply message")
+"""What it prints when it takes a message, and when it is done with one."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How the server is reached."""
+
+    host: str
+    port: int
+    ca: Path | None
+    key: Path
+
+
+@app.command()
+def flower_client(
+    data: Annotated[str, typer.Option(help="Your data: a file (.csv, .csv:COLUMN, .npz, .parquet) or module:function. It stays here.")],
+    state: Annotated[
+        Path, typer.Option(help="The folder with your identity and what the client must remember. Back it up; keep it secret.")
+    ],
+    invitation: Annotated[Path | None, typer.Option(help="The file that the organiser sent you; needed once.")] = None,
+    server: Annotated[str | None, typer.Option(help="HOST:PORT of the server. [default: the invitation's]")] = None,
+    ca: Annotated[Path | None, typer.Option(help="ca.crt of the organiser. [default: the invitation's]")] = None,
+    key: Annotated[Path | None, typer.Option(help="Your node key, made by 'lunaria keygen'. [default: the invitation's]")] = None,
+    agreement: Annotated[
+        Path | None, typer.Option(help="The agreement.toml that you accept; any other is refused. [default: the invitation's]")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS: only for a server on this machine.")] = False,
+) -> None:
+    """Take part in a federation until you stop it (Ctrl-C, SIGTERM); the data never leaves this machine.
+
+    The first time:   flower-client --invitation hospital-a.toml --data records.csv --state ~/federation
+
+    From then on:     flower-client --data records.csv --state ~/federation
+    """
+    home = ClientHome(state)
+    accepted = _files(home, invitation, server, ca, key, agreement)
+    home.prepare(Settings(data, str(accepted.resolve()) if accepted else ""))
+    where = _connection(home, insecure)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if insecure:
+        _say("INSECURE: without TLS, whoever can listen on this machine reads your updates")
+    while not stop.is_set():
+        if _wait_for_server(where, stop):
+            _take_part(home, where, stop)
+    _say("stopped; start again with the same --state to go on")
+
+
+def _files(
+    home: ClientHome, invitation: Path | None, server: str | None, ca: Path | None, key: Path | None, agreement: Path | None
+) -> Path | None:
+    """Bring what came by option into the state folder; return the agreement that the owner accepts."""
+    folder = home.folder
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if invitation is not None:
+            invited = Invitation.read(invitation)
+            parse_address(invited.server)
+            fresh = secret_file(folder / "node.key", invited.node_key)
+            if not fresh and (folder / "node.key").read_text(encoding="utf-8") != invited.node_key:
+                raise MemberError(f"{folder} belongs to another invitation: give this one a --state of its own")
+            for name, text in (("server", invited.server), ("ca.crt", invited.ca), ("agreement.toml", invited.agreement)):
+                (folder / name).write_text(text, encoding="utf-8")
+        if server is not None:
+            parse_address(server)
+            (folder / "server").write_text(server, encoding="utf-8")
+        for name, source in (("ca.crt", ca), ("node.key", key), ("agreement.toml", agreement)):
+            if source is not None and source.resolve() != (folder / name).resolve():
+                shutil.copyfile(source, folder / name)
+                (folder / name).chmod(0o600)
+    except OSError as error:
+        raise MemberError(f"cannot use {error.filename}: {error.strerror}") from error
+    accepted = folder / "agreement.toml"
+    if not accepted.exists():
+        return None
+    read(accepted)
+    return accepted
+
+
+def _connection(home: ClientHome, insecure: bool) -> Connection:
+    """Work out how the server is reached from what lies in the state folder."""
+    try:
+        host, port = parse_address((home.folder / "server").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MemberError("no server is known: give --invitation FILE, or --server HOST:PORT") from error
+    ca, key = home.folder / "ca.crt", home.folder / "node.key"
+    if not key.exists():
+        raise MemberError("there is no node key: give --invitation FILE, or --key FILE made by 'lunaria keygen'")
+    if insecure:
+        if not is_loopback(host):
+            raise MemberError(f"--insecure is for a server on this machine only, not {host}: leave it out")
+        return Connection(host, port, None, key)
+    if not ca.exists():
+        raise MemberError("nothing says whom to trust: give --invitation FILE, or --ca FILE from the organiser")
+    return Connection(host, port, ca, key)
+
+
+def _wait_for_server(where: Connection, stop: threading.Event) -> bool:
+    """Return True as soon as the server answers, False when stopped before."""
+    said = False
+    while not stop.is_set():
+        if reach(where.host, where.port, where.ca):
+            return True
+        if not said:
+            _say(f"nobody answers at {where.host}:{where.port}: waiting")
+            said = True
+        stop.wait(RETRY_SECONDS)
+    return False
+
+
+def _take_part(home: ClientHome, where: Connection, stop: threading.Event) -> None:
+    """Run a SuperNode until it ends or is to stop; returns when the server may be tried again.
+
+    Raises
+    ------
+    MemberError
+        The server does not accept this client.
+    """
+    launcher = home.folder / "bin"
+    write_launcher(launcher)
+    folder = home.folder.resolve()
+    environment = flower_environment(folder / "flower", {VARIABLE: str(folder)}, launcher.resolve())
+    command = ["flower-supernode", "--superlink", f"{where.host}:{where.port}", "--port", str(free_port())]
+    command += ["--auth-supernode-private-key", str(where.key.resolve())]
+    command += ["--insecure"] if where.ca is None else ["--root-certificates", str(where.ca.resolve())]
+    log, events = Tail(folder / "supernode.log"), Tail(folder / "client.log")
+    connected, busy, deadline = False, False, None
+    with child(command, environment, folder / "supernode.log") as process:
+        while True:
+            ended = process.poll() is not None
+            for line in log.lines():
+                if CONNECTED in line and not connected:
+                    connected = True
+                    _say(f"connected to {where.host}:{where.port}")
+                busy = (busy or RECEIVED in line) and not any(text in line for text in ANSWERED)
+            for line in events.lines():
+                sys.stderr.write(line + "\n")
+            if stop.is_set() and deadline is None:
+                deadline = time.monotonic() + STOP_SECONDS
+                _say("stopping" + (": the message in hand is answered first" if busy else ""))
+            if ended or (deadline is not None and (not busy or time.monotonic() > deadline)):
+                break
+            time.sleep(POLL_SECONDS)
+    if stop.is_set():
+        return
+    if not connected:
+        log_file = folder / "supernode.log"
+        raise MemberError(f"the server did not let this client in: does it know the node key? Flower's reasons are in {log_file}")
+    _say("the connection was lost: trying again")
+    stop.wait(RETRY_SECONDS)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")

@@ -1,0 +1,141 @@
+"""The state folder of a deployed client: who it is, and all that it must remember when its process ends.
+
+::
+
+    STATE/identity.key    32 secret bytes, hexadecimal: the ledger identity; blinds and nonces derive from it
+    STATE/node.key        the node key, which the server's organiser knows the public half of
+    STATE/member.json     what the member remembers (:class:`clients.member.MemberState`): secret
+    STATE/settings.json   what ``flower-client`` was started with, for the process of each message
+    STATE/client.log      a line an event;  STATE/supernode.log  what Flower had to say
+
+Flower keeps a client's context in the memory of its SuperNode, and it is lost with it: here each change is on disk before the reply
+that depends on it leaves.
+"""
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+
+from clients.errors import MemberError
+from clients.event_log import writer
+from clients.member import Member, MemberState
+from clients.settings import local_data
+from ledger.agreement import read
+from ledger.errors import LedgerError
+from ledger.evidence import write_durably
+
+FORMAT = "lunaria-member/v1"
+VARIABLE = "LUNARIA_CLIENT_STATE"
+"""The environment variable that tells the process of a message where the state folder is."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a client was started with.
+
+    Attributes
+    ----------
+    data : str
+        Its data set (see :func:`clients.datasets.load`).
+    agreement : str
+        Path of the agreement that its owner accepted; empty accepts what the server shows.
+    """
+
+    data: str
+    agreement: str = ""
+
+
+@dataclass(frozen=True)
+class ClientHome:
+    """A client's state folder."""
+
+    folder: Path
+
+    def prepare(self, settings: Settings) -> None:
+        """Make the folder where there is none, with a fresh identity, and note the settings.
+
+        Raises
+        ------
+        MemberError, StorageError
+            It cannot be written.
+        """
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            secret_file(self.folder / "identity.key", os.urandom(32).hex() + "\n")
+        except OSError as error:
+            raise MemberError(f"cannot write the state folder {self.folder}: {error.strerror}") from error
+        self._secret()
+        self._state()
+        write_durably(self.folder / "settings.json", json.dumps(asdict(settings)).encode())
+
+    def member(self) -> Member:
+        """Return the member as it is remembered.
+
+        Raises
+        ------
+        MemberError
+            The state folder is damaged.
+        """
+        try:
+            settings = Settings(**json.loads((self.folder / "settings.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise MemberError(f"{self.folder / 'settings.json'} cannot be read: start flower-client again") from error
+        agreement = read(Path(settings.agreement)) if settings.agreement else None
+        return Member(self._secret(), partial(local_data, settings.data, "iid", 0, 0, 0, 1), self._state(), agreement)
+
+    def keep(self, member: Member) -> None:
+        """Make durable what the member must know when the next message comes."""
+        if member.state is not None:
+            values = {name: value.hex() if isinstance(value, bytes) else value for name, value in vars(member.state).items()}
+            write_durably(self.folder / "member.json", json.dumps({"format": FORMAT, **values}).encode())
+
+    def log(self) -> logging.Logger:
+        """Return a logger that appends to ``client.log``."""
+        return writer(self.folder / "client.log")
+
+    def _secret(self) -> bytes:
+        path = self.folder / "identity.key"
+        try:
+            secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
+        except (OSError, ValueError) as error:
+            raise MemberError(f"cannot read the client's identity from {path}: bring the file back from your backup") from error
+        if len(secret) != 32:
+            raise MemberError(f"{path} should hold 32 bytes in hexadecimal, it holds {len(secret)}: bring it back from your backup")
+        return secret
+
+    def _state(self) -> MemberState | None:
+        path = self.folder / "member.json"
+        if not path.exists():
+            return None
+        try:
+            record = json.loads(path.read_bytes())
+            if not isinstance(record, dict) or record.get("format") != FORMAT:
+                raise ValueError
+            values = {one.name: bytes.fromhex(record[one.name]) if one.type is bytes else record[one.name] for one in fields(MemberState)}
+            return MemberState.from_fields(values)
+        except (OSError, ValueError, TypeError, KeyError, LedgerError) as error:
+            raise MemberError(
+                f"{path} is damaged, and without it this client may sign twice: take part in the next run, with a new --state"
+            ) from error
+
+
+def secret_file(path: Path, text: str) -> bool:
+    """Write a file that only its owner can read, unless it exists; whether it was written.
+
+    Raises
+    ------
+    OSError
+        It cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return True

@@ -1,0 +1,73 @@
+"""What a deployed SuperNode starts for each message, in the place of Flower's ``flwr-clientapp``.
+
+It is Flower's program with one difference: the app is the one installed here. Flower would run whatever code the server's bundle
+holds; a data owner who does not trust the server runs only what they installed, and the bundle is not even unpacked.
+"""
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from flwr.app import Context, Message, MetricRecord
+
+from clients.app import client_app
+from clients.errors import ClientError
+from clients.home import VARIABLE, ClientHome
+from ledger.errors import LedgerError
+from zk.errors import ZkError
+
+NAME = "flwr-clientapp"
+
+
+def write_launcher(folder: Path) -> None:
+    """Write the program that the SuperNode finds by Flower's name before Flower's own."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / NAME
+    path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m clients.node_process "$@"\n', encoding="utf-8")
+    path.chmod(0o700)
+
+
+class LoggedApp:
+    """A client app that writes a line for each message into the state folder's log."""
+
+    def __init__(self, app: Callable[[Message, Context], Message], home: ClientHome) -> None:
+        self._app = app
+        self._log = home.log()
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """Answer a message."""
+        what, began = message.metadata.message_type, time.monotonic()
+        try:
+            reply = self._app(message, context)
+        except (ClientError, LedgerError, ZkError) as error:
+            self._log.warning("%s: refused: %s", what, error)
+            raise
+        except Exception as error:
+            self._log.error("%s: failed: %s: %s; the details are in supernode.log", what, type(error).__name__, error)
+            raise
+        metrics = reply.content.metric_records.get("metrics") or MetricRecord()
+        parts = [f"{name.removesuffix('-s')} {metrics[name]:.1f} s" for name in ("training-s", "proving-s") if name in metrics]
+        self._log.info("%s: answered in %.1f s%s", what, time.monotonic() - began, f" ({', '.join(parts)})" if parts else "")
+        return reply
+
+
+def main() -> None:
+    """Run Flower's client process with the installed app."""
+    from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
+    from flwr.supernode.runtime import run_clientapp as runtime
+
+    home = ClientHome(Path(os.environ[VARIABLE]))
+    app = LoggedApp(client_app(lambda context: home.member(), lambda member, context: home.keep(member)), home)
+    replace = {"install_from_fab": lambda content, skip_prompt: None, "get_load_client_app_fn": lambda **options: lambda *bundle: app}
+    for name, function in replace.items():
+        if not hasattr(runtime, name):
+            sys.exit(f"Flower's client process has no {name}: install the pinned version of Flower")
+        setattr(runtime, name, function)
+    flwr_clientapp()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The only part of a SuperLink that strangers reach: Flower's Fleet API, behind TLS.
+
+A SuperLink has all of its interfaces on one port, and whoever reaches the control interface can start programs. So it listens on
+loopback, and this gate passes on the calls that a SuperNode makes, by name, and nothing else. Every such call is signed with a node
+key, which the SuperLink checks. Bodies stream through and are never held.
+"""
+
+import ssl
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from server.errors import ServerError
+from server.http import KEEP_ALIVE_SECONDS, MAX_CONNECTIONS
+
+CALLS = frozenset(
+    {
+        "activate-node",
+        "deactivate-node",
+        "send-node-heartbeat",
+        "pull-messages",
+        "push-messages",
+        "get-run",
+        "get-fab",
+        "push-object",
+        "pull-object",
+        "confirm-message-received",
+    }
+)
+"""What a SuperNode asks; ``register-node`` is the organiser's."""
+
+MAX_BODY = 256 * 2**20
+"""Bytes of one call; Flower sends large arrays in many."""
+
+_HOP_BY_HOP = frozenset({"connection", "host", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "upgrade"})
+_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_SECONDS_TO_STOP = 10.0
+
+
+class TooLargeError(Exception):
+    """A body is over the limit."""
+
+
+def gate_app(superlink: str, ca: Path, limit: int = MAX_BODY) -> Starlette:
+    """Return the application.
+
+    Parameters
+    ----------
+    superlink : str
+        HOST:PORT of the SuperLink.
+    ca : Path
+        The certificate that the SuperLink's is signed with.
+    limit : int
+        Bytes that the body of a call may have.
+    """
+    client = httpx.AsyncClient(base_url=f"https://{superlink}", verify=ssl.create_default_context(cafile=str(ca)), timeout=_TIMEOUT)
+
+    async def forward(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in CALLS:
+            return PlainTextResponse("not found\n", 404)
+        headers = [(key, value) for key, value in request.headers.raw if key.decode("latin-1").lower() not in _HOP_BY_HOP]
+        onward = client.build_request("POST", f"/v1/fleet/{name}", headers=headers, content=_capped(request, limit))
+        try:
+            answer = await client.send(onward, stream=True)
+        except TooLargeError:
+            return PlainTextResponse(f"a call is at most {limit} bytes\n", 413, {"Connection": "close"})
+        except httpx.TransportError:
+            return PlainTextResponse("the SuperLink does not answer\n", 503)
+        kept = {key: value for key, value in answer.headers.items() if key.lower() not in _HOP_BY_HOP}
+        return StreamingResponse(answer.aiter_raw(), answer.status_code, kept, background=BackgroundTask(answer.aclose))
+
+    async def health(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    return Starlette(routes=[Route("/v1/fleet/{name}", forward, methods=["POST"]), Route("/health", health)])
+
+
+async def _capped(request: Request, limit: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise TooLargeError
+        yield chunk
+
+
+@contextmanager
+def serving(application: Starlette, host: str, port: int, certificate: Path | None, key: Path | None) -> Iterator[None]:
+    """Serve an application in a thread as long as the context lasts; without TLS where there is no certificate.
+
+    Raises
+    ------
+    ServerError
+        The certificate does not fit the key, or the address cannot be listened on.
+    """
+    if certificate is not None:
+        check_pair(certificate, key)
+    config = uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=5,
+        lifespan="off",
+        ws="none",
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=_run, args=(server,), name="gate")
+    thread.start()
+    try:
+        while thread.is_alive() and not server.started:
+            thread.join(0.05)
+        if not server.started:
+            raise ServerError(f"cannot listen at {host}:{port}: choose another --host or --port")
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(_SECONDS_TO_STOP)
+
+
+def _run(server: uvicorn.Server) -> None:
+    try:
+        server.run()
+    except SystemExit:  # uvicorn's way to say that it cannot listen
+        return
+
+
+def check_pair(certificate: Path, key: Path | None) -> None:
+    """Refuse a certificate that cannot be used with its key.
+
+    Raises
+    ------
+    ServerError
+        In one line.
+    """
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise ServerError(f"{certificate} and {key} are not a certificate and its key ({error.reason})") from error
+    except OSError as error:
+        raise ServerError(f"cannot read {certificate} or {key}: {error.strerror}") from error
