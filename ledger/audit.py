@@ -24,6 +24,7 @@ from ledger.note import MAX_NOTE_SIZE, Ed25519Verifier, VerifierKey
 from ledger.quorum import Policy
 from ledger.replay import Replay
 from ledger.report import Check, Halt, Report
+from ledger.resume import Resume
 from ledger.tiles import HEIGHT, WIDTH, Tile, bundles_of, decode_bundle, entries_path, tile_path, tiles_of
 from zk.group import GROUPS
 
@@ -48,7 +49,9 @@ class Trust:
     agreement: Agreement | None = None
 
 
-def audit(path: Path, trust: Trust | None = None, *, backend: str = "py_ecc", progress: Progress | None = None) -> Report:
+def audit(
+    path: Path, trust: Trust | None = None, *, backend: str = "py_ecc", progress: Progress | None = None, resume: Path | None = None
+) -> Report:
     """Audit an export.
 
     Parameters
@@ -61,6 +64,8 @@ def audit(path: Path, trust: Trust | None = None, *, backend: str = "py_ecc", pr
         ``py_ecc`` or ``arkworks``: both give the same verdict, the latter about thirty times faster.
     progress : callable of two ints, optional
         Is told how many of how many entries are done.
+    resume : Path, optional
+        Keeps what was settled in this file, and goes on from it when the audit was interrupted; it is removed at the end.
 
     Returns
     -------
@@ -75,7 +80,7 @@ def audit(path: Path, trust: Trust | None = None, *, backend: str = "py_ecc", pr
     report = Report()
     try:
         with _open(path, report) as archive:
-            _audit(archive, trust or Trust(), backend, report, progress or (lambda done, total: None))
+            _audit(archive, trust or Trust(), backend, report, progress or (lambda done, total: None), resume)
     except Halt:
         pass
     return report
@@ -91,7 +96,7 @@ def _open(path: Path, report: Report) -> ArchiveReader:
     return archive
 
 
-def _audit(archive: ArchiveReader, trust: Trust, backend: str, report: Report, progress: Progress) -> None:
+def _audit(archive: ArchiveReader, trust: Trust, backend: str, report: Report, progress: Progress, resume: Path | None) -> None:
     index = _index(archive, report)
     checkpoint = _checkpoint(archive, index, trust, report)
     _tree(archive, checkpoint, report)
@@ -105,8 +110,10 @@ def _audit(archive: ArchiveReader, trust: Trust, backend: str, report: Report, p
     if not index.updates:
         report.notes.append("single updates were left out: their commitments were checked in the sum only, and proofs of training were not")
 
+    subject = digest(archive.read(INDEX, MAX_INDEX_BYTES) + archive.read("checkpoint", MAX_NOTE_SIZE))
+    kept = Resume.load(resume, subject) if resume else None
     edge = merkle.Frontier()
-    replay = Replay(opening, lambda size: edge.root(), archive, GROUPS[backend], report, index.updates)
+    replay = Replay(opening, lambda size: edge.root(), archive, GROUPS[backend], report, index.updates, kept)
     try:
         for position, data in enumerate(_entries(archive, checkpoint)):
             progress(position, checkpoint.size)
@@ -123,6 +130,8 @@ def _audit(archive: ArchiveReader, trust: Trust, backend: str, report: Report, p
     for name in archive.names() if report.verified else ():  # where something is false, what it refers to was not followed
         if name not in expected and name not in replay.seen:
             report.find(Check.EVIDENCE, None, f"{name}: nothing in the ledger refers to it")
+    if kept:
+        kept.remove()
     progress(checkpoint.size, checkpoint.size)
 
 

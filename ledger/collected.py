@@ -8,6 +8,7 @@ from ledger.entries import Reference
 from ledger.errors import VerificationError
 from ledger.export import evidence_name
 from ledger.report import Check, Report
+from ledger.resume import Resume
 from zk import batch
 from zk.pedersen import CommitmentKey
 
@@ -67,16 +68,29 @@ class Collected:
 
     key: CommitmentKey
     report: Report
+    resume: Resume | None = None
     pending: list[_Pending] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Say again what was found before an interruption."""
+        for one in self.resume.findings if self.resume else ():
+            self.report.find(one.check, one.entry, one.reason)
 
     def add(self, item: batch.Check, check: Check, entry: int, reason: str) -> None:
         """Collect one; ``reason`` is the finding when it is false."""
-        self.pending.append(_Pending(item, check, entry, reason))
+        if self.resume and entry < self.resume.done:
+            self.report.count(check)
+        else:
+            self.pending.append(_Pending(item, check, entry, reason))
 
-    def settle_when_many(self) -> None:
-        """Check them when they are many enough."""
-        if sum(pending.item.size for pending in self.pending) >= BATCH_POINTS:
-            self.settle()
+    def settle_when_many(self, done: int) -> None:
+        """Check them when they are many enough; they are all there are of the first ``done`` entries."""
+        if sum(pending.item.size for pending in self.pending) < BATCH_POINTS:
+            return
+        before = len(self.report.findings)
+        self.settle()
+        if self.resume:
+            self.resume.settled(done, self.report.findings[before:])
 
     def settle(self) -> None:
         """Check them together."""

@@ -32,6 +32,7 @@ from ledger.entries import (
 from ledger.errors import FormatError, LedgerError, VerificationError
 from ledger.judge import Expected, Opened, Parts, equations, judge_proof, judge_statement, open_parts, sum_equation
 from ledger.report import Check, Halt, Report
+from ledger.resume import Resume
 from ledger.state import RunState
 from ledger.verdicts import EXPLANATIONS, FROM_STATEMENT, KEPT, Reason
 from zk import batch
@@ -63,6 +64,8 @@ class Replay:
         Takes counts and findings.
     updates : bool
         Whether the export holds single updates.
+    resume : Resume, optional
+        What was settled before the audit was interrupted.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Replay:
         group: type[Group],
         report: Report,
         updates: bool,
+        resume: Resume | None = None,
     ) -> None:
         self._evidence = Evidence(archive, report)
         self._root_at, self._report, self._updates = root_at, report, updates
@@ -82,7 +86,7 @@ class Replay:
         self._optimizer = ServerOptimizer(
             opening.agreement.aggregation, plan.weight_range_bits, self._rule.weight_bits, plan.coefficient_bits
         )
-        self._collected = Collected(self._key, report)
+        self._collected = Collected(self._key, report, resume)
         self._on_trust = 0
         self._unread = False  # whether an accepted statement could not be followed, so that its nonce is unknown
         self._outcome = "still open: no closing entry"
@@ -118,7 +122,7 @@ class Replay:
             self._report.find(Check.SEQUENCE, position, str(error))
             raise Halt from error
         self._report.count(Check.SEQUENCE)
-        self._collected.settle_when_many()
+        self._collected.settle_when_many(position + 1)
 
     def finish(self) -> None:
         """Check what is pending and say what was seen."""

@@ -95,6 +95,7 @@ def audit(
     ] = None,
     auditor: Annotated[str | None, typer.Option(help="Who audits, for that page.")] = None,
     date: Annotated[str | None, typer.Option(help="When, for that page.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Keep progress in this file, and go on from it after an interruption.")] = None,
     verify_backend: Backend = "py_ecc",
 ) -> None:
     """Verify an export offline: 0 verified, 1 something is false, 2 the file is unusable."""
@@ -113,12 +114,12 @@ def audit(
     trust = Trust(key, read(agreement) if agreement else None)
     subject = Subject.of(export, trust, verify_backend, auditor, date) if html else None
     if as_json:
-        report = audit_export(export, trust, backend=verify_backend)
+        report = audit_export(export, trust, backend=verify_backend, resume=resume)
         typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:
         console = Console()
         with audit_progress(console) as progress:
-            report = audit_export(export, trust, backend=verify_backend, progress=progress)
+            report = audit_export(export, trust, backend=verify_backend, progress=progress, resume=resume)
         print_report(console, report)
     if html and subject:
         subject.write(html, report)
