@@ -33,6 +33,7 @@ from zk.hashing import sha256
 
 __all__ = ["forgery"]
 Json = dict[str, Any]
+GOLDEN = Path(__file__).parents[1] / "ledger" / "golden"
 ENTRIES, TILE = "tile/entries/000.p/7", "tile/0/000.p/7"
 HOSTILE = "</script><script>window.owned=1</script><img src=x onerror='window.owned=1'>\u202egnp.\u200b"
 WITNESSES = [
@@ -119,6 +120,12 @@ class TestVerification:
     def test_so_does_its_export_which_has_one_checkpoint(self, tab: Tab, show: Show, export: Path) -> None:
         assert show(ledger_data(export)) == "verified"
         assert outcomes(tab)["Consistency"] == "nothing-to-check"
+
+    @pytest.mark.parametrize(("name", "proofs"), [("1-all-proved", "Every update that was accepted"), ("1-some-proved", "a second beacon")])
+    def test_so_do_the_golden_ledgers(self, tab: Tab, show: Show, name: str, proofs: str) -> None:
+        assert show(ledger_data(GOLDEN / f"{name}.tar")) == "verified"
+        assert proofs in tab.text("#proofs")
+        assert ("Proofs by round" in tab.run("document.querySelector('#proofs').textContent")) == (name == "1-some-proved")
 
     @pytest.mark.parametrize("entry", [0, 2, 4, 6])
     def test_a_changed_entry_is_named(self, tab: Tab, show: Show, data: Json, run_folder: Path, entry: int) -> None:
