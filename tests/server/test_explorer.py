@@ -17,6 +17,7 @@ import server
 from ledger import merkle
 from ledger.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint, sign_checkpoint
 from ledger.cosignature import ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE, CosignatureSigner
+from ledger.log import Log
 from ledger.note import Ed25519Signer, Signature, parse, signature_by
 from ledger.note import sign as sign_note
 from ledger.store import Store
@@ -522,6 +523,31 @@ class TestServed:
             (copy_of_run / "checkpoint").unlink()
             tab.open(f"{url}/")
             assert "the ledger has published nothing yet" in tab.text("#verdict")
+
+    def test_it_follows_a_ledger_that_grows(self, tab: Tab, forgery: Forgery, tmp_path: Path) -> None:
+        hurry = "const wait = setTimeout; window.setTimeout = (call, after) => wait(call, Math.min(after, 100))"
+        added = tab.call("Page.addScriptToEvaluateOnNewDocument", source=hurry)["identifier"]
+        run = tmp_path / "run"
+        try:
+            with (
+                Log.open(run, SIGNER, create=True) as log,
+                Store.open(run / "ledger.db", create=False) as store,
+                served(Starlette(routes=[explorer_route(), *read_routes(Files(run, store))])) as url,
+            ):
+                tab.open(f"{url}/")
+                assert "the ledger has no entry yet" in tab.text("#verdict")
+                for leaf in forgery.leaves()[:5]:
+                    log.append(leaf)
+                tab.wait("document.querySelector('#facts').innerText.includes('1 round ·')")
+                tab.run("document.querySelector('#entry-3').open = true; document.querySelector('#entry-3 summary').focus()")
+                for leaf in forgery.leaves()[5:]:
+                    log.append(leaf)
+                tab.wait("document.querySelector('#facts').innerText.includes('2 rounds · completed')")
+                assert tab.run("document.querySelector('#verdict').dataset.state") == "verified"
+                assert int(tab.run("document.querySelectorAll('.checks li')[2].querySelector('.outcome').innerText.split('· ')[1]")) >= 1
+                assert tab.run("document.querySelector('#entry-3').open && document.activeElement.parentElement.id === 'entry-3'")
+        finally:
+            tab.call("Page.removeScriptToEvaluateOnNewDocument", identifier=added)
 
     def test_its_policy_lets_nothing_in(self, copy_of_run: Path) -> None:
         httpx = pytest.importorskip("httpx")
