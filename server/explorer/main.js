@@ -59,11 +59,31 @@ function render(result) {
     agreementSection(run),
     entriesSection(result),
   ];
+  const first = !main.childElementCount;
+  const kept = place();
   main.replaceChildren(...sections);
   menu();
   search(result, run);
   window.onhashchange = () => openEntry(result, main);
-  openEntry(result, main);
+  if (first) openEntry(result, main);
+  else kept();
+}
+
+// Whoever reads an entry goes on reading it when the ledger has grown: returns what opens and focuses it again.
+function place() {
+  const open = [...main.querySelectorAll("details[id][open]")].map(({ id }) => id);
+  const focus = main.contains(document.activeElement) ? document.activeElement : null;
+  const known = document.getElementById("known-key")?.value ?? "";
+  return () => {
+    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+    const field = document.getElementById("known-key");
+    field.value = known;
+    field.dispatchEvent(new Event("input"));
+    const again = focus?.id
+      ? document.getElementById(focus.id)
+      : document.getElementById(focus?.parentElement?.id)?.querySelector("summary");
+    again?.focus({ preventScroll: true });
+  };
 }
 
 function menu() {

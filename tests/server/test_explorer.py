@@ -17,6 +17,7 @@ import server
 from ledger import merkle
 from ledger.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint, sign_checkpoint
 from ledger.cosignature import ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE, CosignatureSigner
+from ledger.log import Log
 from ledger.note import Ed25519Signer, Signature, parse, signature_by
 from ledger.note import sign as sign_note
 from ledger.store import Store
@@ -33,6 +34,7 @@ from zk.hashing import sha256
 
 __all__ = ["forgery"]
 Json = dict[str, Any]
+GOLDEN = Path(__file__).parents[1] / "ledger" / "golden"
 ENTRIES, TILE = "tile/entries/000.p/7", "tile/0/000.p/7"
 HOSTILE = "</script><script>window.owned=1</script><img src=x onerror='window.owned=1'>\u202egnp.\u200b"
 WITNESSES = [
@@ -119,6 +121,12 @@ class TestVerification:
     def test_so_does_its_export_which_has_one_checkpoint(self, tab: Tab, show: Show, export: Path) -> None:
         assert show(ledger_data(export)) == "verified"
         assert outcomes(tab)["Consistency"] == "nothing-to-check"
+
+    @pytest.mark.parametrize(("name", "proofs"), [("1-all-proved", "Every update that was accepted"), ("1-some-proved", "a second beacon")])
+    def test_so_do_the_golden_ledgers(self, tab: Tab, show: Show, name: str, proofs: str) -> None:
+        assert show(ledger_data(GOLDEN / f"{name}.tar")) == "verified"
+        assert proofs in tab.text("#proofs")
+        assert ("Proofs by round" in tab.run("document.querySelector('#proofs').textContent")) == (name == "1-some-proved")
 
     @pytest.mark.parametrize("entry", [0, 2, 4, 6])
     def test_a_changed_entry_is_named(self, tab: Tab, show: Show, data: Json, run_folder: Path, entry: int) -> None:
@@ -515,6 +523,31 @@ class TestServed:
             (copy_of_run / "checkpoint").unlink()
             tab.open(f"{url}/")
             assert "the ledger has published nothing yet" in tab.text("#verdict")
+
+    def test_it_follows_a_ledger_that_grows(self, tab: Tab, forgery: Forgery, tmp_path: Path) -> None:
+        hurry = "const wait = setTimeout; window.setTimeout = (call, after) => wait(call, Math.min(after, 100))"
+        added = tab.call("Page.addScriptToEvaluateOnNewDocument", source=hurry)["identifier"]
+        run = tmp_path / "run"
+        try:
+            with (
+                Log.open(run, SIGNER, create=True) as log,
+                Store.open(run / "ledger.db", create=False) as store,
+                served(Starlette(routes=[explorer_route(), *read_routes(Files(run, store))])) as url,
+            ):
+                tab.open(f"{url}/")
+                assert "the ledger has no entry yet" in tab.text("#verdict")
+                for leaf in forgery.leaves()[:5]:
+                    log.append(leaf)
+                tab.wait("document.querySelector('#facts').innerText.includes('1 round ·')")
+                tab.run("document.querySelector('#entry-3').open = true; document.querySelector('#entry-3 summary').focus()")
+                for leaf in forgery.leaves()[5:]:
+                    log.append(leaf)
+                tab.wait("document.querySelector('#facts').innerText.includes('2 rounds · completed')")
+                assert tab.run("document.querySelector('#verdict').dataset.state") == "verified"
+                assert int(tab.run("document.querySelectorAll('.checks li')[2].querySelector('.outcome').innerText.split('· ')[1]")) >= 1
+                assert tab.run("document.querySelector('#entry-3').open && document.activeElement.parentElement.id === 'entry-3'")
+        finally:
+            tab.call("Page.removeScriptToEvaluateOnNewDocument", identifier=added)
 
     def test_its_policy_lets_nothing_in(self, copy_of_run: Path) -> None:
         httpx = pytest.importorskip("httpx")
