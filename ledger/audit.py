@@ -43,10 +43,13 @@ class Trust:
         The log's public key; ``None`` takes the one in the export, and a note says so.
     agreement : Agreement or None
         What was agreed; ``None`` takes the one in the ledger.
+    proofs : bool
+        Whether an export without single updates, whose proofs of training nobody can check, is not enough.
     """
 
     log_key: str | None = None
     agreement: Agreement | None = None
+    proofs: bool = False
 
 
 def audit(
@@ -108,6 +111,8 @@ def _audit(archive: ArchiveReader, trust: Trust, backend: str, report: Report, p
     if trust.agreement is not None and trust.agreement != opening.agreement:
         report.find(Check.AGREEMENT, 0, "the agreement in the ledger is not the one that was given to the audit")
     if not index.updates:
+        if trust.proofs:
+            report.find(Check.PROOFS, None, "single updates were left out of this export: its proofs of training cannot be checked")
         report.notes.append("single updates were left out: their commitments were checked in the sum only, and proofs of training were not")
 
     subject = digest(archive.read(INDEX, MAX_INDEX_BYTES) + archive.read("checkpoint", MAX_NOTE_SIZE))

@@ -95,6 +95,9 @@ def audit(
     ] = None,
     auditor: Annotated[str | None, typer.Option(help="Who audits, for that page.")] = None,
     date: Annotated[str | None, typer.Option(help="When, for that page.")] = None,
+    require_proofs: Annotated[
+        bool, typer.Option("--require-proofs", help="An export without single updates, and so without proofs to check, is not enough.")
+    ] = False,
     resume: Annotated[Path | None, typer.Option(help="Keep progress in this file, and go on from it after an interruption.")] = None,
     verify_backend: Backend = "py_ecc",
 ) -> None:
@@ -111,7 +114,7 @@ def audit(
         raise ServerError("--auditor and --date are for the page that --html FILE writes")
     if key is not None:
         VerifierKey.parse(key)
-    trust = Trust(key, read(agreement) if agreement else None)
+    trust = Trust(key, read(agreement) if agreement else None, require_proofs)
     subject = Subject.of(export, trust, verify_backend, auditor, date) if html else None
     if as_json:
         report = audit_export(export, trust, backend=verify_backend, resume=resume)
