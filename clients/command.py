@@ -14,9 +14,10 @@ import typer
 from clients.address import free_port, is_loopback, parse_address, reach
 from clients.errors import MemberError
 from clients.event_log import Tail
-from clients.home import VARIABLE, ClientHome, Settings, secret_file
+from clients.home import VARIABLE, ClientHome, Settings
 from clients.invitation import Invitation
 from clients.node_process import write_launcher
+from clients.private import only_user, secret_file
 from clients.supervise import child, flower_environment
 from ledger.agreement import read
 
@@ -37,15 +38,13 @@ class Connection:
     host: str
     port: int
     ca: Path | None
-    key: Path
+    key: Path | None
 
 
 @app.command()
 def flower_client(
     data: Annotated[str, typer.Option(help="Your data: a file (.csv, .csv:COLUMN, .npz, .parquet) or module:function. It stays here.")],
-    state: Annotated[
-        Path, typer.Option(help="The folder with your identity and what the client must remember. Back it up; keep it secret.")
-    ],
+    state: Annotated[Path, typer.Option(help="The folder with your identity and memory: secret. Never bring an old copy back.")],
     invitation: Annotated[Path | None, typer.Option(help="The file that the organiser sent you; needed once.")] = None,
     server: Annotated[str | None, typer.Option(help="HOST:PORT of the server. [default: the invitation's]")] = None,
     ca: Annotated[Path | None, typer.Option(help="ca.crt of the organiser. [default: the invitation's]")] = None,
@@ -53,7 +52,7 @@ def flower_client(
     agreement: Annotated[
         Path | None, typer.Option(help="The agreement.toml that you accept; any other is refused. [default: the invitation's]")
     ] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS: only for a server on this machine.")] = False,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node key: only for a server on this machine.")] = False,
 ) -> None:
     """Take part in a federation until you stop it (Ctrl-C, SIGTERM); the data never leaves this machine.
 
@@ -61,18 +60,20 @@ def flower_client(
 
     From then on:     flower-client --data records.csv --state ~/federation
     """
-    home = ClientHome(state)
-    accepted = _files(home, invitation, server, ca, key, agreement)
-    home.prepare(Settings(data, str(accepted.resolve()) if accepted else ""))
-    where = _connection(home, insecure)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    if insecure:
-        _say("INSECURE: without TLS, whoever can listen on this machine reads your updates")
-    while not stop.is_set():
-        if _wait_for_server(where, stop):
-            _take_part(home, where, stop)
+    with only_user(state):
+        home = ClientHome(state)
+        accepted = _files(home, invitation, server, ca, key, agreement)
+        home.prepare(Settings(data, str(accepted.resolve()) if accepted else ""))
+        where = _connection(home, insecure)
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        _say(f"identity {home.identity()}")
+        if insecure:
+            _say("INSECURE: without TLS and node keys, whoever can log into this machine may read your updates")
+        while not stop.is_set():
+            if _wait_for_server(where, stop):
+                _take_part(home, where, stop)
     _say("stopped; start again with the same --state to go on")
 
 
@@ -82,7 +83,6 @@ def _files(
     """Bring what came by option into the state folder; return the agreement that the owner accepts."""
     folder = home.folder
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if invitation is not None:
             invited = Invitation.read(invitation)
             parse_address(invited.server)
@@ -114,12 +114,12 @@ def _connection(home: ClientHome, insecure: bool) -> Connection:
     except OSError as error:
         raise MemberError("no server is known: give --invitation FILE, or --server HOST:PORT") from error
     ca, key = home.folder / "ca.crt", home.folder / "node.key"
-    if not key.exists():
-        raise MemberError("there is no node key: give --invitation FILE, or --key FILE made by 'lunaria keygen'")
     if insecure:
         if not is_loopback(host):
             raise MemberError(f"--insecure is for a server on this machine only, not {host}: leave it out")
-        return Connection(host, port, None, key)
+        return Connection(host, port, None, None)  # Flower takes node keys under TLS only
+    if not key.exists():
+        raise MemberError("there is no node key: give --invitation FILE, or --key FILE made by 'lunaria keygen'")
     if not ca.exists():
         raise MemberError("nothing says whom to trust: give --invitation FILE, or --ca FILE from the organiser")
     return Connection(host, port, ca, key)
@@ -151,8 +151,10 @@ def _take_part(home: ClientHome, where: Connection, stop: threading.Event) -> No
     folder = home.folder.resolve()
     environment = flower_environment(folder / "flower", {VARIABLE: str(folder)}, launcher.resolve())
     command = ["flower-supernode", "--superlink", f"{where.host}:{where.port}", "--port", str(free_port())]
-    command += ["--auth-supernode-private-key", str(where.key.resolve())]
-    command += ["--insecure"] if where.ca is None else ["--root-certificates", str(where.ca.resolve())]
+    if where.key is None or where.ca is None:
+        command += ["--insecure"]
+    else:
+        command += ["--auth-supernode-private-key", str(where.key.resolve()), "--root-certificates", str(where.ca.resolve())]
     log, events = Tail(folder / "supernode.log"), Tail(folder / "client.log")
     connected, busy, deadline = False, False, None
     with child(command, environment, folder / "supernode.log") as process:

@@ -22,10 +22,12 @@ from pathlib import Path
 from clients.errors import MemberError
 from clients.event_log import writer
 from clients.member import Member, MemberState
+from clients.private import secret_file
 from clients.settings import local_data
 from ledger.agreement import read
 from ledger.errors import LedgerError
 from ledger.evidence import write_durably
+from ledger.identity import public_key, signing_key
 
 FORMAT = "lunaria-member/v1"
 VARIABLE = "LUNARIA_CLIENT_STATE"
@@ -86,6 +88,10 @@ class ClientHome:
         agreement = read(Path(settings.agreement)) if settings.agreement else None
         return Member(self._secret(), partial(local_data, settings.data, "iid", 0, 0, 0, 1), self._state(), agreement)
 
+    def identity(self) -> str:
+        """Return the public key that signs in the ledger, hexadecimal, as ``federation.members`` lists it."""
+        return public_key(signing_key(self._secret()))
+
     def keep(self, member: Member) -> None:
         """Make durable what the member must know when the next message comes."""
         if member.state is not None:
@@ -120,22 +126,3 @@ class ClientHome:
             raise MemberError(
                 f"{path} is damaged, and without it this client may sign twice: take part in the next run, with a new --state"
             ) from error
-
-
-def secret_file(path: Path, text: str) -> bool:
-    """Write a file that only its owner can read, unless it exists; whether it was written.
-
-    Raises
-    ------
-    OSError
-        It cannot be written.
-    """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return False
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    return True

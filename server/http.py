@@ -17,12 +17,12 @@ KEEP_ALIVE_SECONDS = 15
 
 
 @contextmanager
-def installed() -> Iterator[None]:
+def installed(extra: str = "http") -> Iterator[None]:
     """Say how to install what is missing."""
     try:
         yield
     except ModuleNotFoundError as error:
-        sys.stderr.write(f"error: {error.name} is not installed: pip install 'lunaria[http]'\n")
+        sys.stderr.write(f"error: {error.name} is not installed: pip install 'lunaria[{extra}]'\n")
         raise typer.Exit(ExitCode.NOT_INSTALLED) from error
 
 

@@ -11,7 +11,7 @@ import typer
 
 from clients.address import is_loopback
 from clients.event_log import Tail
-from server.deployment.gate import check_pair, gate_app, serving
+from server.deployment.gate import CALLS, SELF_REGISTRATION, check_pair, gate_app, serving
 from server.deployment.home import Deployment, ServerHome
 from server.deployment.node_keys import read_members
 from server.deployment.superlink import SuperLink, superlink
@@ -35,7 +35,7 @@ def flower_server(
     model: Annotated[str, typer.Option(help="FILE.keras, where the agreement names the first model by digest.")] = "",
     witness: Annotated[list[str] | None, typer.Option(help="Where a witness of the agreement is reached; once for each.")] = None,
     verify_backend: Annotated[str, typer.Option(help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")] = "py_ecc",
-    insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS: only on this machine.")] = False,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node keys: only on this machine.")] = False,
 ) -> None:
     """Run a federation with clients on other machines, from enrolment to the closed ledger.
 
@@ -60,8 +60,8 @@ def flower_server(
     else:
         check_pair(certs, key)
     wanted = read(agreement).federation.clients
-    known = read_members(members)
-    if len(known) < wanted:
+    known = {} if insecure else read_members(members)  # Flower takes node keys under TLS only
+    if not insecure and len(known) < wanted:
         raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
     home = ServerHome(state)
     home.prepare(Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend))
@@ -69,11 +69,12 @@ def flower_server(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     if insecure:
-        _say("INSECURE: without TLS, whoever can listen on this machine reads the updates")
-    with superlink(home) as link:
+        _say("INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates")
+    calls = CALLS | SELF_REGISTRATION if insecure else CALLS
+    with superlink(home, node_keys=not insecure) as link:
         link.register(known)
-        with serving(gate_app(link.address, link.ca), host, port, certs, key):
-            _say(f"{len(known)} node keys are known; listening at {host}:{port}")
+        with serving(gate_app(link.address, link.ca, calls), host, port, certs, key):
+            _say(f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}")
             run = link.start_run()
             code, message = _watch(home, link, run, stop)
     if code not in (ExitCode.OK, ExitCode.INTERRUPTED):

@@ -36,7 +36,10 @@ CALLS = frozenset(
         "confirm-message-received",
     }
 )
-"""What a SuperNode asks; ``register-node`` is the organiser's."""
+"""What a SuperNode asks."""
+
+SELF_REGISTRATION = frozenset({"register-node", "unregister-node"})
+"""What it asks as well where there are no node keys; with them, who is known is the organiser's business."""
 
 MAX_BODY = 256 * 2**20
 """Bytes of one call; Flower sends large arrays in many."""
@@ -50,7 +53,7 @@ class TooLargeError(Exception):
     """A body is over the limit."""
 
 
-def gate_app(superlink: str, ca: Path, limit: int = MAX_BODY) -> Starlette:
+def gate_app(superlink: str, ca: Path, calls: frozenset[str] = CALLS, limit: int = MAX_BODY) -> Starlette:
     """Return the application.
 
     Parameters
@@ -59,6 +62,8 @@ def gate_app(superlink: str, ca: Path, limit: int = MAX_BODY) -> Starlette:
         HOST:PORT of the SuperLink.
     ca : Path
         The certificate that the SuperLink's is signed with.
+    calls : set of str
+        What is passed on.
     limit : int
         Bytes that the body of a call may have.
     """
@@ -66,7 +71,7 @@ def gate_app(superlink: str, ca: Path, limit: int = MAX_BODY) -> Starlette:
 
     async def forward(request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in CALLS:
+        if name not in calls:
             return PlainTextResponse("not found\n", 404)
         headers = [(key, value) for key, value in request.headers.raw if key.decode("latin-1").lower() not in _HOP_BY_HOP]
         onward = client.build_request("POST", f"/v1/fleet/{name}", headers=headers, content=_capped(request, limit))

@@ -8,6 +8,7 @@ import typer
 
 from server.errors import ServerError
 from server.files import read_file
+from server.http import installed
 
 pki_app = typer.Typer()
 
@@ -60,7 +61,9 @@ def invite(
     """Make a member's invitation: one file with which flower-client takes part. It is secret: send it as you send a password."""
     from clients.address import parse_address
     from clients.errors import MemberError
-    from clients.invitation import Invitation
+
+    with installed("federation"):
+        from clients.invitation import Invitation
     from ledger.agreement import read
     from server.deployment.node_keys import make_node_key
 
@@ -83,7 +86,7 @@ def invite(
 
 def _write_pair(secret: Path, secret_text: str, public: Path, public_text: str) -> None:
     """Write two new files, the first for its owner only."""
-    from clients.home import secret_file
+    from clients.private import secret_file
 
     try:
         public.parent.mkdir(parents=True, exist_ok=True)

@@ -92,8 +92,10 @@ class SuperLink:
 
 
 @contextmanager
-def superlink(home: ServerHome) -> Iterator[SuperLink]:
+def superlink(home: ServerHome, *, node_keys: bool) -> Iterator[SuperLink]:
     """Run a SuperLink with fresh TLS of its own, its queue in memory: the history is the ledger.
+
+    Without ``node_keys`` whoever reaches it is let in.
 
     Raises
     ------
@@ -108,7 +110,7 @@ def superlink(home: ServerHome) -> Iterator[SuperLink]:
     ca.write_bytes(authority.certificate)
     write_issued(make_server(authority, ["127.0.0.1"], days=365), certificate, key)
     port = free_port()
-    command = ["flower-superlink", "--host", "127.0.0.1", "--port", str(port), "--enable-supernode-auth"]
+    command = ["flower-superlink", "--host", "127.0.0.1", "--port", str(port), *(["--enable-supernode-auth"] if node_keys else [])]
     command += ["--ssl-ca-certfile", str(ca), "--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)]
     command += ["--disable-runtime-dependency-installation"]
     environment = flower_environment(folder / "flower", {VARIABLE: str(home.folder.resolve())})

@@ -10,6 +10,7 @@ import pytest
 from clients.entry import main as flower_client
 from clients.home import ClientHome
 from clients.invitation import Invitation
+from clients.private import only_user
 from server.cli import flower_server
 from server.cli import main as lunaria
 from server.deployment.demo import agreement
@@ -95,7 +96,7 @@ def test_a_server_that_cannot_run_says_why(prepared: Path, refusal: Refusal, opt
         (("--server", "nonsense"), "give HOST:PORT"),
         (("--server", "127.0.0.1:1"), "there is no node key"),
         (("--server", "127.0.0.1:1", "--key", "members/a.pub"), "nothing says whom to trust"),
-        (("--server", "192.0.2.1:1", "--key", "members/a.pub", "--insecure"), "on this machine only"),
+        (("--server", "192.0.2.1:1", "--insecure"), "on this machine only"),
         (("--invitation", "agreement.toml"), "is no invitation"),
         (("--invitation", "nowhere"), "cannot read nowhere"),
         (("--invitation", "a.invitation.toml", "--agreement", "certs/ca.crt"), "is not TOML"),
@@ -112,6 +113,11 @@ def test_a_state_folder_belongs_to_one_invitation(prepared: Path, refusal: Refus
     (tmp_path / "state" / "node.key").write_text(Invitation.read(prepared / "a.invitation.toml").node_key, encoding="utf-8")
     assert "another invitation" in refusal(flower_client, *state, "--invitation", "b.invitation.toml")
     assert not (ClientHome(tmp_path / "state").folder / "server").exists()
+
+
+def test_two_clients_cannot_share_a_memory(refusal: Refusal, tmp_path: Path) -> None:
+    with only_user(tmp_path / "state"):
+        assert "another flower-client uses" in refusal(flower_client, "--data", "digits", "--state", str(tmp_path / "state"))
 
 
 def test_an_invitation_is_for_its_owner_only(prepared: Path) -> None:

@@ -29,7 +29,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     ca, certificate, key = pki(folder, "127.0.0.1")
     port = free_port()
     behind = Starlette(routes=[Route("/{path:path}", echo, methods=["GET", "POST"])])
-    with serving(behind, "127.0.0.1", port, certificate, key), TestClient(gate_app(f"127.0.0.1:{port}", ca, LIMIT)) as client:
+    with serving(behind, "127.0.0.1", port, certificate, key), TestClient(gate_app(f"127.0.0.1:{port}", ca, limit=LIMIT)) as client:
         yield client
 
 

@@ -1,0 +1,50 @@
+"""Files that only their owner can read, and a folder that only one process uses."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clients.errors import MemberError
+
+
+def secret_file(path: Path, text: str) -> bool:
+    """Write a file that only its owner can read, unless it exists; whether it was written.
+
+    Raises
+    ------
+    OSError
+        It cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return True
+
+
+@contextmanager
+def only_user(folder: Path) -> Iterator[None]:
+    """Use a folder alone as long as the context lasts: two clients with one memory would sign a round twice.
+
+    Raises
+    ------
+    MemberError
+        Another process uses it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        raise MemberError(f"cannot write the state folder {folder}: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MemberError(f"another flower-client uses {folder}: stop it, or give another --state") from error
+        yield
