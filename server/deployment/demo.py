@@ -142,7 +142,7 @@ def main(arguments: Sequence[str]) -> int:
         demo.stop(CLIENTS[0])
         demo.start_client(CLIENTS[0])
         code = demo.wait_for_end()
-        print((folder / "server.out").read_text(encoding="utf-8"), end="")
+        print((folder / "server.out").read_text(encoding="utf-8"), end="", flush=True)
         if code != ExitCode.OK:
             return code
         demo.run(LUNARIA, "export", "run", "-o", "export.tar")

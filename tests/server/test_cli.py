@@ -1,5 +1,6 @@
 """What a user can type wrong is one line on standard error and a documented exit code; what is right does what it says."""
 
+import importlib
 import json
 import re
 import shutil
@@ -383,6 +384,9 @@ def test_a_reader_that_goes_away_is_no_traceback(run_folder: Path) -> None:
         assert process.wait(60) in (0, 1)
 
 
-def test_the_command_is_installed() -> None:
+def test_the_commands_are_installed() -> None:
     with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
-        assert tomllib.load(file)["project"]["scripts"] == {"lunaria": "server.cli:main"}
+        scripts = tomllib.load(file)["project"]["scripts"]
+    assert set(scripts) == {"lunaria", "flower-server", "flower-client"}
+    for module, _, function in (entry.partition(":") for entry in scripts.values()):
+        assert callable(getattr(importlib.import_module(module), function))
