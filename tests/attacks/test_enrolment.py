@@ -100,6 +100,10 @@ def with_rows(change: Callable[[bytes], bytes]) -> Change:
     return lambda member, reply: signed(member, replace(reply, rows=change(reply.rows)))
 
 
+def with_both(change: Callable[[bytes], bytes]) -> Change:
+    return lambda member, reply: signed(member, replace(reply, rows=change(reply.rows), proof=change(reply.proof)))
+
+
 def test_wrong_proof(folder: Path, backend: str) -> None:
     cases = {
         "answer changed": by(with_proof(lambda proof: altered(proof, len(proof) - 40))),
@@ -129,6 +133,31 @@ def test_enrolment_in_other_bytes(folder: Path) -> None:
         "no rows": by(with_rows(lambda rows: b"")),
     }
     all_kept_out(folder, cases, ": ")
+
+
+@pytest.mark.parametrize("backend", ["arkworks", "py_ecc"])
+def test_parts_of_a_large_data_set(folder: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six samples in parts of three: each part is proved, in its place."""
+    monkeypatch.setattr("ledger.enrolment.PART_ROWS", 3)
+    told = Told()
+    run = Federation(folder / "good", [client(0), client(1)], backend=backend, observer=told).run()
+    run.check()
+    assert (told.refused, len(run.state.members)) == ([], 2)
+
+    def halves(change: Callable[[bytes, bytes], bytes]) -> Callable[[bytes], bytes]:
+        return lambda data: change(data[: len(data) // 2], data[len(data) // 2 :])
+
+    swapped, first = halves(lambda one, other: other + one), halves(lambda one, other: one + one)
+    cases = {
+        "proofs swapped": by(with_proof(swapped)),
+        "rows and proofs swapped": by(
+            lambda member, reply: signed(member, replace(reply, rows=swapped(reply.rows), proof=swapped(reply.proof)))
+        ),
+        "one part twice": by(lambda member, reply: signed(member, replace(reply, rows=first(reply.rows), proof=first(reply.proof)))),
+        "one part": by(with_proof(halves(lambda one, other: one))),
+        "three parts": by(with_proof(halves(lambda one, other: one + other + other))),
+    }
+    all_kept_out(folder / "bad", cases, ": ", backend)
 
 
 def test_rows_and_proof_of_somebody_else(folder: Path) -> None:
