@@ -76,31 +76,9 @@ def inner(a: Vector, b: Vector) -> int:
     return to_ints(_inner(a, _like(a, b)).reshape(1, 4))[0]
 
 
-def fold(table: Vector, value: int) -> Vector:
-    """Bind the first variable of a multilinear table to ``value``: half as long."""
-    return _fold(table, scalar(value))
-
-
 def eq_table(point: Sequence[int]) -> Vector:
     """Return ``eq(point, b)`` for every ``b`` of the Boolean cube: ``2^len(point)`` elements."""
     return _eq_table(from_ints(point)) if len(point) else constant(1, 1)
-
-
-def batch_inverse(a: Vector) -> Vector:
-    """Return the inverse of every element (Montgomery's trick: one inversion in all).
-
-    Raises
-    ------
-    ZeroDivisionError
-        An element is zero.
-    """
-    if len(a) == 0:
-        return a.copy()
-    prefix = _prefix_products(a)
-    total = to_ints(prefix[-1:])[0]
-    if total == 0:
-        raise ZeroDivisionError("zero has no inverse")
-    return _inverses(a, prefix, scalar(pow(total, -1, ORDER)))
 
 
 def contract(values: IntArray, weights: Vector) -> Vector:
@@ -181,18 +159,6 @@ def _inner(a: Vector, b: Vector) -> Vector:
 
 
 @kernel
-def _fold(table: Vector, value: Vector) -> Vector:
-    half = len(table) // 2
-    out = np.empty((half, 4), dtype=np.uint64)
-    r = (value[0], value[1], value[2], value[3])
-    for i in range(half):
-        low = limbs.load(table, i)
-        slope = limbs.subtract(limbs.load(table, i + half), low)
-        limbs.store(out, i, limbs.add(low, limbs.multiply(slope, r)))
-    return out
-
-
-@kernel
 def _eq_table(point: Vector) -> Vector:
     variables = len(point)
     out = np.empty((1 << variables, 4), dtype=np.uint64)
@@ -207,28 +173,6 @@ def _eq_table(point: Vector) -> Vector:
             limbs.store(out, 2 * i + 1, upper)
             limbs.store(out, 2 * i, limbs.subtract(parent, upper))
         size *= 2
-    return out
-
-
-@kernel
-def _prefix_products(a: Vector) -> Vector:
-    out = np.empty_like(a)
-    running = limbs.load(a, 0)
-    limbs.store(out, 0, running)
-    for i in range(1, len(a)):
-        running = limbs.multiply(running, limbs.load(a, i))
-        limbs.store(out, i, running)
-    return out
-
-
-@kernel
-def _inverses(a: Vector, prefix: Vector, inverse: Vector) -> Vector:
-    out = np.empty_like(a)
-    running = (inverse[0], inverse[1], inverse[2], inverse[3])
-    for i in range(len(a) - 1, 0, -1):
-        limbs.store(out, i, limbs.multiply(running, limbs.load(prefix, i - 1)))
-        running = limbs.multiply(running, limbs.load(a, i))
-    limbs.store(out, 0, running)
     return out
 
 

@@ -24,7 +24,6 @@ def compiled() -> None:
     two = vectors.from_ints([1, 2])
     for function in (vectors.add, vectors.subtract, vectors.multiply, vectors.inner, vectors.outer):
         function(two, two)
-    vectors.batch_inverse(vectors.fold(two, 3))
     vectors.eq_table([1])
     vectors.from_int64(np.array([1], dtype=np.int64))
     vectors.contract(np.ones((1, 2, 1), dtype=np.int64), two)
@@ -66,31 +65,6 @@ def test_every_result_is_below_the_order(values: list[tuple[int, int]]) -> None:
 @pytest.mark.parametrize("b", EDGES)
 def test_edges_multiply(a: int, b: int) -> None:
     assert vectors.to_ints(vectors.multiply(vectors.from_ints([a]), vectors.from_ints([b]))) == [a * b % ORDER]
-
-
-@given(st.lists(scalars.filter(bool), max_size=20))
-def test_batch_inverse(values: list[int]) -> None:
-    assert vectors.to_ints(vectors.batch_inverse(vectors.from_ints(values))) == [pow(value, -1, ORDER) for value in values]
-
-
-def test_zero_has_no_inverse() -> None:
-    with pytest.raises(ZeroDivisionError):
-        vectors.batch_inverse(vectors.from_ints([1, 0, 2]))
-
-
-@given(st.lists(scalars, min_size=8, max_size=8), st.lists(scalars, min_size=3, max_size=3))
-def test_folding_every_variable_evaluates_the_extension(values: list[int], point: list[int]) -> None:
-    table = vectors.from_ints(values)
-    for x in point:
-        table = vectors.fold(table, x)
-    expected = 0
-    for index, value in enumerate(values):
-        weight = 1
-        for bit, x in zip(f"{index:03b}", point, strict=True):
-            weight = weight * (x if bit == "1" else 1 - x) % ORDER
-        expected += weight * value
-    assert vectors.to_ints(table) == [expected % ORDER]
-    assert vectors.inner(vectors.eq_table(point), vectors.from_ints(values)) == expected % ORDER
 
 
 def test_eq_of_no_variables_is_one() -> None:
