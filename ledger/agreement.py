@@ -14,12 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic.alias_generators import to_snake
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ledger.cosignature import CosignatureVerifier
 from ledger.errors import FormatError
 from ledger.note import VerifierKey
+from ledger.schema import Hex32, Name, Section, explain, kebab
 from zk.errors import RuleError
 from zk.rule import Loss, Plan, Rule
 
@@ -32,20 +32,6 @@ MAX_WEIGHTS = 1 << 26  # an update of so many is as much as an audit reads of on
 MAX_PROVED_VALUES = 1 << 24  # hidden values of a round: whoever proves or verifies holds as many at a time
 DROPOUTS = {0.0: 0, 0.2: 5, 0.5: 2}  # a rate, and one of how many units that is
 MAX_WITNESSES = 16  # the signatures that every reader of notes accepts
-Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$")]
-
-
-def _kebab(name: str) -> str:
-    return to_snake(name).replace("_", "-")
-
-
-class Section(BaseModel):
-    """Strict, immutable, without unknown fields; kebab-case outside."""
-
-    model_config = ConfigDict(
-        strict=True, frozen=True, extra="forbid", alias_generator=_kebab, populate_by_name=True, serialize_by_alias=True
-    )
 
 
 class Federation(Section):
@@ -347,17 +333,6 @@ def complete(fields: dict[str, Any]) -> Agreement:
         raise FormatError(f"training: {error}") from error
 
 
-def explain(error: ValidationError) -> str:
-    """Return the first finding of a validation as one line: where, what, and what stood there."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ").replace("Extra inputs are not permitted", "unknown field")
-    given = first["input"]
-    shown = f" (got {given!r})" if isinstance(given, bool | int | float | str) and len(repr(given)) <= 80 else ""
-    more = f"; {error.error_count() - 1} more" if error.error_count() > 1 else ""
-    return f"{where}: {message}{shown}{more}" if where else f"{message}{more}"
-
-
 S = TypeVar("S", bound=Section)
 
 
@@ -378,7 +353,7 @@ def _decimal(value: float) -> Fraction:
 
 
 def _plan_fields() -> list[str]:
-    return [_kebab(name) for name in FixedPoint.model_fields]
+    return [kebab(name) for name in FixedPoint.model_fields]
 
 
 def _require_witnesses(keys: tuple[str, ...]) -> None:

@@ -12,9 +12,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from ledger.agreement import Agreement, Hex32, Section, explain
+from ledger.agreement import Agreement
 from ledger.canonical import digest, dump_json, encodes, load_json
 from ledger.errors import FormatError, VerificationError
+from ledger.schema import Hex32, Section, explain
 from ledger.verdicts import Reason
 
 MAX_ENTRY_BYTES = 65_535

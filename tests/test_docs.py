@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ledger.agreement import Agreement, Section, complete
+from ledger.agreement import Agreement, complete
 from ledger.entries import AgreementEntry, ClosingEntry, EnrolmentEntry, RoundEntry
+from ledger.schema import Section
 from ledger.verdicts import EXPLANATIONS, Reason
 from server.errors import ExitCode
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import ValidationError
 
-from ledger.agreement import Section, complete
+from ledger.agreement import complete
 from ledger.canonical import dump_json
 from ledger.entries import (
     ENROLMENT_PROOF,
@@ -39,6 +39,7 @@ from ledger.entries import (
 )
 from ledger.errors import FormatError, VerificationError
 from ledger.identity import public_key, signing_key
+from ledger.schema import Section
 from ledger.verdicts import EXPLANATIONS, Reason
 
 # ---- a small run, also for the tests of the state machine, of judging and of messages
