@@ -38,7 +38,8 @@ class Federation(Section):
     """Who takes part.
 
     ``clients`` enrolments are waited for; the run starts with ``minimum_clients`` good ones. ``members`` lists the Ed25519 public keys
-    that may enrol (hexadecimal); empty means anybody may.
+    that may enrol (hexadecimal); empty means anybody may. With ``node_keys`` an enrolment has to bind the node key that its client
+    connects with.
     """
 
     name: Name
@@ -47,6 +48,7 @@ class Federation(Section):
     minimum_samples: int = Field(default=1, ge=1)
     maximum_samples: int = Field(default=65_536, ge=1, le=1_048_576)
     members: tuple[Hex32, ...] = ()
+    node_keys: bool = Field(default=False, exclude_if=lambda value: not value)
 
 
 class Model(Section):

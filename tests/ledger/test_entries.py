@@ -326,7 +326,7 @@ def test_a_signature_by_another_key_is_refused(signed: SignedStatement) -> None:
 
 
 OTHER_VALUES: dict[str, object] = {
-    **dict.fromkeys(("run", "nonce", "model", "batch"), "ee" * 32),
+    **dict.fromkeys(("run", "nonce", "model", "batch", "node"), "ee" * 32),
     **dict.fromkeys(("rows", "commitment", "update", "blinds", "proof"), Reference(digest="ee" * 32, size=1, media_type=TENSOR)),
     "client": NAMES[2],
     "samples": 11,
