@@ -6,7 +6,7 @@ a revocation is the operator's word, signed like all of the ledger by the log's 
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, TypeAdapter, ValidationError
@@ -50,40 +50,50 @@ class WithdrawalStatement(Section):
     client: Hex32
 
 
-class Rotation(Section):
-    """A member's signed rotation, as it stands in the entry of a round."""
+class SignedRotation(Section):
+    """A rotation with its member's signature: what the member hands to the operator."""
 
-    change: Literal["rotation"] = "rotation"
-    client: Index
     statement: RotationStatement
     signature: Base64Signature
 
     @classmethod
-    def sign(cls, number: int, statement: RotationStatement, key: Ed25519PrivateKey) -> Self:
-        """Sign ``statement``, of client ``number``."""
-        return cls(client=number, statement=statement, signature=sign("rotation", statement, key))
+    def sign(cls, statement: RotationStatement, key: Ed25519PrivateKey) -> "SignedRotation":
+        """Sign ``statement``; the key must be the one that it names."""
+        return SignedRotation(statement=statement, signature=sign("rotation", statement, key))
 
     def check(self) -> None:
         """Verify the signature; raises VerificationError."""
         verify("rotation", self.statement, self.statement.client, self.signature)
 
 
-class Withdrawal(Section):
-    """A member's signed withdrawal, as it stands in the entry of a round."""
+class SignedWithdrawal(Section):
+    """A withdrawal with its member's signature."""
 
-    change: Literal["withdrawal"] = "withdrawal"
-    client: Index
     statement: WithdrawalStatement
     signature: Base64Signature
 
     @classmethod
-    def sign(cls, number: int, statement: WithdrawalStatement, key: Ed25519PrivateKey) -> Self:
-        """Sign ``statement``, of client ``number``."""
-        return cls(client=number, statement=statement, signature=sign("withdrawal", statement, key))
+    def sign(cls, statement: WithdrawalStatement, key: Ed25519PrivateKey) -> "SignedWithdrawal":
+        """Sign ``statement``; the key must be the one that it names."""
+        return SignedWithdrawal(statement=statement, signature=sign("withdrawal", statement, key))
 
     def check(self) -> None:
         """Verify the signature; raises VerificationError."""
         verify("withdrawal", self.statement, self.statement.client, self.signature)
+
+
+class Rotation(SignedRotation):
+    """A signed rotation as it stands in the entry of a round, where the operator adds the client's number."""
+
+    change: Literal["rotation"] = "rotation"
+    client: Index
+
+
+class Withdrawal(SignedWithdrawal):
+    """A signed withdrawal as it stands in the entry of a round."""
+
+    change: Literal["withdrawal"] = "withdrawal"
+    client: Index
 
 
 class Revocation(Section):
@@ -94,23 +104,31 @@ class Revocation(Section):
     reason: RevocationReason
 
 
-Change = Annotated[Rotation | Withdrawal | Revocation, Field(discriminator="change")]
-_CHANGE: TypeAdapter[Rotation | Withdrawal | Revocation] = TypeAdapter(Change)
+AnyChange = Rotation | Withdrawal | Revocation
+Change = Annotated[AnyChange, Field(discriminator="change")]
+_CHANGE: TypeAdapter[AnyChange] = TypeAdapter(Change)
 
 
-def describe(change: Rotation | Withdrawal | Revocation) -> str:
+def numbered(signed: SignedRotation | SignedWithdrawal, number: int) -> AnyChange:
+    """Return what client ``number`` signed, as it stands in an entry."""
+    if isinstance(signed, SignedRotation):
+        return Rotation(client=number, statement=signed.statement, signature=signed.signature)
+    return Withdrawal(client=number, statement=signed.statement, signature=signed.signature)
+
+
+def describe(change: AnyChange) -> str:
     """Return what a change does, as part of a line."""
     if isinstance(change, Revocation):
         return f"client {change.client} was revoked by the operator ({change.reason})"
     return f"client {change.client} {'took another node key' if isinstance(change, Rotation) else 'withdrew'}"
 
 
-def encode_change(change: Rotation | Withdrawal | Revocation) -> bytes:
-    """Return the canonical JSON of a change: what a member hands to the operator."""
+def encode_change(change: AnyChange) -> bytes:
+    """Return the canonical JSON of a change."""
     return dump_json(change.model_dump(mode="json"))
 
 
-def decode_change(data: bytes, what: str) -> Rotation | Withdrawal | Revocation:
+def decode_change(data: bytes, what: str) -> AnyChange:
     """Parse a change; whether it may be made is for :mod:`ledger.membership`.
 
     Raises

@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ledger.changes import Revocation, RevocationReason, Rotation, Withdrawal
+from ledger.changes import AnyChange, Revocation, RevocationReason, Withdrawal
 from ledger.errors import VerificationError
-
-AnyChange = Rotation | Withdrawal | Revocation
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,21 @@ import pytest
 
 from ledger.agreement import Agreement
 from ledger.changes import (
+    AnyChange,
     Revocation,
     RevocationReason,
     Rotation,
     RotationStatement,
+    SignedRotation,
+    SignedWithdrawal,
     Withdrawal,
     WithdrawalStatement,
     decode_change,
     encode_change,
+    numbered,
 )
 from ledger.entries import RoundEntry, decode_entry, encode_entry
 from ledger.errors import FormatError, VerificationError
-from ledger.membership import AnyChange
 from ledger.report import Check
 from ledger.state import RunState
 from tests.ledger.conftest import FIRST, LAST, Auditor, Forgery, Json, agreed, found, reasons
@@ -38,14 +41,14 @@ def bound(**agreement: Any) -> RunState:  # noqa: ANN401
     return state
 
 
-def rotation(run: str, number: int = 1, *, signed_by: int | None = None, **claims: object) -> Rotation:
+def rotation(run: str, number: int = 1, *, signed_by: int | None = None, **claims: object) -> AnyChange:
     said = RotationStatement(**{"run": run, "client": NAMES[number], "previous": NODES[number], "node": NEW, **claims})  # type: ignore[arg-type]
-    return Rotation.sign(number, said, KEYS[number if signed_by is None else signed_by])
+    return numbered(SignedRotation.sign(said, KEYS[number if signed_by is None else signed_by]), number)
 
 
-def withdrawal(run: str, number: int = 1, *, signed_by: int | None = None, **claims: str) -> Withdrawal:
+def withdrawal(run: str, number: int = 1, *, signed_by: int | None = None, **claims: str) -> AnyChange:
     said = WithdrawalStatement(**{"run": run, "client": NAMES[number], **claims})
-    return Withdrawal.sign(number, said, KEYS[number if signed_by is None else signed_by])
+    return numbered(SignedWithdrawal.sign(said, KEYS[number if signed_by is None else signed_by]), number)
 
 
 def go_on(state: RunState, *changes: AnyChange) -> RoundEntry:
@@ -148,6 +151,8 @@ def test_changes_are_read_back() -> None:
 def cases(state: RunState) -> list[tuple[str, tuple[AnyChange, ...]]]:
     run, other = state.run, "ee" * 32
     mine, leaves = rotation(run), withdrawal(run)
+    assert isinstance(mine, Rotation)
+    assert isinstance(leaves, Withdrawal)
     return [
         ("the signature is not by client", (rotation(run, signed_by=0),)),
         ("the signature is not by client", (withdrawal(run, signed_by=2),)),
@@ -156,7 +161,7 @@ def cases(state: RunState) -> list[tuple[str, tuple[AnyChange, ...]]]:
         ("belongs to another run", (rotation(other),)),
         ("belongs to another run", (withdrawal(other),)),
         ("is signed for another client", (changed(mine, client=2),)),
-        ("is signed for another client", (changed(leaves, client=0),)),
+        ("is signed for another client", (leaves.model_copy(update={"client": 0}),)),
         ("replaces another node key than the one that is bound to it", (rotation(run, previous=None),)),
         ("replaces another node key than the one that is bound to it", (rotation(run, previous=NODES[0]),)),
         ("was bound in this run already", (rotation(run, node=NODES[0]),)),
