@@ -5,21 +5,29 @@ import signal
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from clients import change_requests
 from clients.address import free_port, is_loopback, parse_address, reach
+from clients.change_requests import LEFT
 from clients.errors import MemberError
 from clients.event_log import Tail
-from clients.home import VARIABLE, ClientHome, Settings
+from clients.home import NEXT, SECRETS, VARIABLE, ClientHome, Settings
 from clients.invitation import Invitation
+from clients.node_keys import public_of
 from clients.node_process import write_launcher
-from clients.private import only_user, secret_file
+from clients.passphrase import open_vault
+from clients.private import only_user
 from clients.supervise import child, flower_environment
+from clients.vault import VARIABLE as VAULT_VARIABLE
+from clients.vault import in_memory
 from ledger.agreement import read
+from ledger.identity import node_digest
 
 RETRY_SECONDS, POLL_SECONDS, STOP_SECONDS = 3.0, 0.25, 120.0
 CONNECTED = "SuperNode ID: "
@@ -38,13 +46,14 @@ class Connection:
     host: str
     port: int
     ca: Path | None
-    key: Path | None
 
 
 @app.command()
 def flower_client(
-    data: Annotated[str, typer.Option(help="Your data: a file (.csv, .csv:COLUMN, .npz, .parquet) or module:function. It stays here.")],
     state: Annotated[Path, typer.Option(help="The folder with your identity and memory: secret. Never bring an old copy back.")],
+    data: Annotated[
+        str, typer.Option(help="Your data: a file (.csv, .csv:COLUMN, .npz, .parquet) or module:function. It stays here.")
+    ] = "",
     invitation: Annotated[Path | None, typer.Option(help="The file that the organiser sent you; needed once.")] = None,
     server: Annotated[str | None, typer.Option(help="HOST:PORT of the server. [default: the invitation's]")] = None,
     ca: Annotated[Path | None, typer.Option(help="ca.crt of the organiser. [default: the invitation's]")] = None,
@@ -52,6 +61,16 @@ def flower_client(
     agreement: Annotated[
         Path | None, typer.Option(help="The agreement.toml that you accept; any other is refused. [default: the invitation's]")
     ] = None,
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="Encrypt keys and memory in --state with a passphrase, from now on; given once.")
+    ] = False,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="Holds that passphrase. [default: LUNARIA_PASSPHRASE in the environment, or it is asked for]")
+    ] = None,
+    rotate_node_key: Annotated[
+        bool, typer.Option("--rotate-node-key", help="Make another node key, and the request that the organiser needs to let it in.")
+    ] = False,
+    leave: Annotated[bool, typer.Option("--leave", help="Withdraw from the run: sign that, and take part no more.")] = False,
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node key: only for a server on this machine.")] = False,
 ) -> None:
     """Take part in a federation until you stop it (Ctrl-C, SIGTERM); the data never leaves this machine.
@@ -61,10 +80,18 @@ def flower_client(
     From then on:     flower-client --data records.csv --state ~/federation
     """
     with only_user(state):
-        home = ClientHome(state)
+        home = ClientHome(state, open_vault(state, SECRETS, encrypt=encrypt, file=passphrase_file))
+        if rotate_node_key or leave:
+            _request(home, leave=leave)
+            return
+        if not data:
+            raise MemberError("give your data with --data")
+        if (home.folder / LEFT).exists():
+            raise MemberError(f"this client has left its run ({home.folder / LEFT}): take part in another with a new --state")
         accepted = _files(home, invitation, server, ca, key, agreement)
-        home.prepare(Settings(data, str(accepted.resolve()) if accepted else ""))
         where = _connection(home, insecure)
+        node = node_digest(public_of(home.read("node.key"))) if where.ca else ""
+        home.prepare(Settings(data, str(accepted.resolve()) if accepted else "", node))
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
@@ -73,8 +100,16 @@ def flower_client(
             _say("INSECURE: without TLS and node keys, whoever can log into this machine may read your updates")
         while not stop.is_set():
             if _wait_for_server(where, stop):
-                _take_part(home, where, stop)
+                _connect(home, where, stop)
     _say("stopped; start again with the same --state to go on")
+
+
+def _request(home: ClientHome, *, leave: bool) -> None:
+    """Write what the member asks of the operator, and say what to do with it."""
+    path = change_requests.leave(home) if leave else change_requests.rotate(home)
+    _say(f"send {path} to the organiser, who hands it to the run with 'lunaria change': it holds no secret")
+    if not leave:
+        _say("start this client again meanwhile: it connects with the old key until the new one is accepted")
 
 
 def _files(
@@ -86,8 +121,8 @@ def _files(
         if invitation is not None:
             invited = Invitation.read(invitation)
             parse_address(invited.server)
-            fresh = secret_file(folder / "node.key", invited.node_key)
-            if not fresh and (folder / "node.key").read_text(encoding="utf-8") != invited.node_key:
+            fresh = home.create("node.key", invited.node_key.encode())
+            if not fresh and home.read("node.key") != invited.node_key.encode():
                 raise MemberError(f"{folder} belongs to another invitation: give this one a --state of its own")
             for name, text in (("server", invited.server), ("ca.crt", invited.ca), ("agreement.toml", invited.agreement)):
                 (folder / name).write_text(text, encoding="utf-8")
@@ -96,7 +131,7 @@ def _files(
             (folder / "server").write_text(server, encoding="utf-8")
         for name, source in (("ca.crt", ca), ("node.key", key), ("agreement.toml", agreement)):
             if source is not None and source.resolve() != (folder / name).resolve():
-                shutil.copyfile(source, folder / name)
+                home.write(name, source.read_bytes()) if name in SECRETS else shutil.copyfile(source, folder / name)
                 (folder / name).chmod(0o600)
     except OSError as error:
         raise MemberError(f"cannot use {error.filename}: {error.strerror}") from error
@@ -113,16 +148,16 @@ def _connection(home: ClientHome, insecure: bool) -> Connection:
         host, port = parse_address((home.folder / "server").read_text(encoding="utf-8"))
     except OSError as error:
         raise MemberError("no server is known: give --invitation FILE, or --server HOST:PORT") from error
-    ca, key = home.folder / "ca.crt", home.folder / "node.key"
+    ca = home.folder / "ca.crt"
     if insecure:
         if not is_loopback(host):
             raise MemberError(f"--insecure is for a server on this machine only, not {host}: leave it out")
-        return Connection(host, port, None, None)  # Flower takes node keys under TLS only
-    if not key.exists():
+        return Connection(host, port, None)  # Flower takes node keys under TLS only
+    if not (home.folder / "node.key").exists():
         raise MemberError("there is no node key: give --invitation FILE, or --key FILE made by 'lunaria keygen'")
     if not ca.exists():
         raise MemberError("nothing says whom to trust: give --invitation FILE, or --ca FILE from the organiser")
-    return Connection(host, port, ca, key)
+    return Connection(host, port, ca)
 
 
 def _wait_for_server(where: Connection, stop: threading.Event) -> bool:
@@ -138,33 +173,51 @@ def _wait_for_server(where: Connection, stop: threading.Event) -> bool:
     return False
 
 
-def _take_part(home: ClientHome, where: Connection, stop: threading.Event) -> None:
-    """Run a SuperNode until it ends or is to stop; returns when the server may be tried again.
+def _connect(home: ClientHome, where: Connection, stop: threading.Event) -> None:
+    """Take part with the next node key where the server accepts it, and with the present one where it does not yet.
 
     Raises
     ------
     MemberError
         The server does not accept this client.
     """
+    if where.ca and (home.folder / NEXT).exists() and (_take_part(home, where, NEXT, stop) or stop.is_set()):
+        return
+    if not _take_part(home, where, "node.key", stop) and not stop.is_set():
+        log = home.folder / "supernode.log"
+        raise MemberError(f"the server did not let this client in: does it know the node key? Flower's reasons are in {log}")
+
+
+def _take_part(home: ClientHome, where: Connection, name: str, stop: threading.Event) -> bool:
+    """Run a SuperNode with the node key ``name`` until it ends or is to stop; whether the server let it in."""
     folder = home.folder.resolve()
     launcher = folder / "bin"
     write_launcher(launcher, folder)
-    environment = flower_environment(folder / "flower", {VARIABLE: str(folder)}, launcher)
+    extra = {VARIABLE: str(folder)}
     command = ["flower-supernode", "--superlink", f"{where.host}:{where.port}", "--port", str(free_port())]
-    if where.key is None or where.ca is None:
-        command += ["--insecure"]
-    else:
-        command += ["--auth-supernode-private-key", str(where.key.resolve()), "--root-certificates", str(where.ca.resolve())]
     log, events = Tail(folder / "supernode.log"), Tail(folder / "client.log")
     connected, busy, deadline = False, False, None
     prepared = [sys.executable, "-m", "clients.prepared", str(folder)]
     output = folder / "supernode.log"
-    with child(prepared, environment, output), child(command, environment, output) as process:
+    with ExitStack() as held:
+        if where.ca is None:
+            command += ["--insecure"]
+        else:
+            node_key = held.enter_context(in_memory(home.read(name))) if home.vault else str(folder / name)
+            command += ["--auth-supernode-private-key", node_key, "--root-certificates", str(where.ca.resolve())]
+        if home.vault:
+            extra[VAULT_VARIABLE] = held.enter_context(in_memory(home.vault.key))
+        environment = flower_environment(folder / "flower", extra, launcher)
+        held.enter_context(child(prepared, environment, output))
+        process = held.enter_context(child(command, environment, output))
         while True:
             ended = process.poll() is not None
             for line in log.lines():
                 if CONNECTED in line and not connected:
                     connected = True
+                    if name == NEXT:
+                        home.adopt_next()
+                        _say("the server accepts the new node key: the old one is gone")
                     _say(f"connected to {where.host}:{where.port}")
                 busy = (busy or RECEIVED in line) and not any(text in line for text in ANSWERED)
             for line in events.lines():
@@ -175,13 +228,10 @@ def _take_part(home: ClientHome, where: Connection, stop: threading.Event) -> No
             if ended or (deadline is not None and (not busy or time.monotonic() > deadline)):
                 break
             time.sleep(POLL_SECONDS)
-    if stop.is_set():
-        return
-    if not connected:
-        log_file = folder / "supernode.log"
-        raise MemberError(f"the server did not let this client in: does it know the node key? Flower's reasons are in {log_file}")
-    _say("the connection was lost: trying again")
-    stop.wait(RETRY_SECONDS)
+    if connected and not stop.is_set():
+        _say("the connection was lost: trying again")
+        stop.wait(RETRY_SECONDS)
+    return connected
 
 
 def _say(text: str) -> None:

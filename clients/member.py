@@ -130,6 +130,8 @@ class Member:
         What it remembers; ``None`` before it has enrolled. Replaced by each call.
     agreement : Agreement or None
         What its owner has agreed to; another agreement is refused. ``None`` accepts what the server shows.
+    node : str or None
+        The digest of the node key that it connects with, which its enrolment binds; ``None`` without one, as in a simulation.
     deterministic : bool
         For seeded simulations only (see :class:`zk.blinding.BlindingSource`).
     seconds : dict of str to float
@@ -140,6 +142,7 @@ class Member:
     data: Callable[[Rule], Samples]
     state: MemberState | None = None
     agreement: Agreement | None = None
+    node: str | None = None
     deterministic: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -152,6 +155,8 @@ class Member:
             The agreement is not the owner's, or the data does not fit it.
         """
         opening = agreement_entry(view.entry)
+        if opening.agreement.federation.node_keys and self.node is None:
+            raise MemberError("the agreement demands that a node key is bound, and this client connects without one")
         if view.entry_index != 0:
             raise MemberError("the agreement that the server shows is not entry 0 of its ledger")
         view.follow(Policy.of(opening), self.state.checkpoint if self.state else None)
@@ -184,6 +189,7 @@ class Member:
             rows=Reference.of(points, POINTS),
             proof=Reference.of(proof, ENROLMENT_PROOF),
             nonce=commit_nonce(run, client, nonce),
+            node=self.node,
         )
         signed = SignedEnrolment.sign(statement, key).encode()
         self.state = MemberState(view.entry, view.checkpoint, signed, points, row_seed, signed, nonce)

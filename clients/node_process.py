@@ -17,6 +17,7 @@ from clients import launch
 from clients.app import client_app
 from clients.errors import ClientError
 from clients.home import VARIABLE, ClientHome
+from clients.vault import Vault
 from ledger.errors import LedgerError
 from zk.errors import ZkError
 
@@ -61,7 +62,7 @@ def main() -> None:
     from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
     from flwr.supernode.runtime import run_clientapp as runtime
 
-    home = ClientHome(Path(os.environ[VARIABLE]))
+    home = ClientHome(Path(os.environ[VARIABLE]), Vault.held())
     app = LoggedApp(client_app(lambda context: home.member(), lambda member, context: home.keep(member)), home)
     replace = {"install_from_fab": lambda content, skip_prompt: None, "get_load_client_app_fn": lambda **options: lambda *bundle: app}
     for name, function in replace.items():

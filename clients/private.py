@@ -9,7 +9,7 @@ from pathlib import Path
 from clients.errors import MemberError
 
 
-def secret_file(path: Path, text: str) -> bool:
+def secret_file(path: Path, data: bytes) -> bool:
     """Write a file that only its owner can read, unless it exists; whether it was written.
 
     Raises
@@ -21,8 +21,8 @@ def secret_file(path: Path, text: str) -> bool:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return False
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     return True
