@@ -26,17 +26,43 @@ Peer = tuple[str, int]
 """The far end of a connection: address and port."""
 
 
-def is_signed_by(headers: Mapping[str, str], members: Container[bytes]) -> bool:
-    """Whether a call carries the signature of a node key that is among ``members`` (PEM each), made in the last five minutes."""
+def caller(headers: Mapping[str, str], members: Container[bytes]) -> bytes | None:
+    """Return the node key among ``members`` (PEM each) that signed a call in the last five minutes; None where none did."""
     try:
         key = b64decode(headers[FLEET_HTTP_PUBLIC_KEY_HEADER], validate=True)
         signature = b64decode(headers[FLEET_HTTP_SIGNATURE_HEADER], validate=True)
         stated = headers[TIMESTAMP_HEADER]
         age = (now() - datetime.fromisoformat(stated)).total_seconds()
         timely = -SYSTEM_TIME_TOLERANCE < age < TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
-        return timely and key in members and verify_signature(bytes_to_public_key(key), stated.encode("ascii"), signature)
+        known = timely and key in members and verify_signature(bytes_to_public_key(key), stated.encode("ascii"), signature)
     except (KeyError, ValueError, TypeError, Base64Error):
-        return False
+        return None
+    return key if known else None
+
+
+class Allowance:
+    """How much each member may still send in answer to the message that it was given last.
+
+    A SuperLink keeps what it is sent in memory until the reply is fetched, however much that is.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of one reply, with all of its parts.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._sent: dict[bytes, int] = {}
+
+    def renew(self, key: bytes) -> None:
+        """Begin anew: a member was given a message."""
+        self._sent.pop(key, None)
+
+    def take(self, key: bytes, size: int) -> bool:
+        """Count what a member sends; whether it may."""
+        self._sent[key] = self._sent.get(key, 0) + size
+        return self._sent[key] <= self.size
 
 
 class Door:

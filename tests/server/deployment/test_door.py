@@ -20,13 +20,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from clients.address import free_port
-from server.deployment.door import Door, is_signed_by
+from server.deployment.door import Door, caller
 from server.deployment.gate import gate_app, serving
 from tests.server.deployment.test_certificates import pki
 
 PRIVATE, PUBLIC = generate_key_pairs()
 MEMBER = public_key_to_bytes(PUBLIC)
-PLACES, SECONDS = 8, 1.0
+PLACES, SECONDS, REPLY = 8, 1.0, 1000
 
 
 def signed(key: bytes = MEMBER, age: float = 0.0, signs: str = "") -> dict[str, str]:
@@ -42,8 +42,8 @@ def without(name: str) -> dict[str, str]:
 
 
 def test_a_member_is_known_by_its_signature() -> None:
-    assert is_signed_by(signed(), {MEMBER})
-    assert is_signed_by(signed(age=290), {MEMBER})
+    assert caller(signed(), {MEMBER}) == MEMBER
+    assert caller(signed(age=290), {MEMBER}) == MEMBER
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_a_member_is_known_by_its_signature() -> None:
     ],
 )
 def test_whoever_does_not_sign_is_a_stranger(headers: dict[str, str]) -> None:
-    assert not is_signed_by(headers, {MEMBER})
+    assert caller(headers, {MEMBER}) is None
 
 
 def test_a_key_that_signs_but_is_no_members_is_a_strangers() -> None:
-    assert not is_signed_by(signed(), set())
+    assert caller(signed(), set()) is None
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +77,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, ssl
 
     async def take(request: Request) -> Response:
         sizes.append(len(await request.body()))
-        return PlainTextResponse("taken")
+        return PlainTextResponse("" if request.url.path.endswith("pull-messages") and sizes[-1] == 0 else "taken")
 
     behind, port, door = free_port(), free_port(), Door(PLACES, SECONDS)
-    gate = gate_app(f"127.0.0.1:{behind}", ca, {MEMBER}, door=door)
+    gate = gate_app(f"127.0.0.1:{behind}", ca, {MEMBER}, reply=REPLY, door=door)
     with (
         serving(Starlette(routes=[Route("/{path:path}", take, methods=["POST"])]), "127.0.0.1", behind, certificate, key),
         serving(gate, "127.0.0.1", port, certificate, key, door),
@@ -110,6 +110,23 @@ def test_a_strangers_body_is_not_read(address: Address) -> None:
     with member(address) as client:
         assert client.post("/v1/fleet/push-object", content=b"12345", headers=signed()).text == "taken"
     assert address[2][-1] == 5
+
+
+def test_an_answer_to_one_message_has_a_limit(address: Address) -> None:
+    def push(size: int) -> int:
+        return client.post("/v1/fleet/push-object", content=b"x" * size, headers=signed()).status_code
+
+    def pull(content: bytes) -> None:
+        assert client.post("/v1/fleet/pull-messages", content=content, headers=signed()).status_code == 200
+
+    with member(address) as client:
+        pull(b"a message")
+        assert [push(REPLY // 2), push(REPLY // 2), push(1)] == [200, 200, 413]
+        pull(b"")  # no message
+        assert push(1) == 413
+        pull(b"a message")
+        assert push(REPLY) == 200
+        pull(b"a message")
 
 
 def test_a_stranger_is_turned_out_when_its_time_is_up(address: Address) -> None:
