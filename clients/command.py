@@ -1,5 +1,6 @@
 """``flower-client``: the long-running client of one data owner, on Flower's SuperNode."""
 
+import re
 import shutil
 import signal
 import sys
@@ -15,8 +16,9 @@ import typer
 from clients import change_requests
 from clients.address import free_port, is_loopback, parse_address, reach
 from clients.change_requests import LEFT
-from clients.errors import MemberError
-from clients.event_log import Tail
+from clients.console import Console, LogFormat, shows_failures
+from clients.errors import EXPECTED, UNUSABLE, MemberError
+from clients.event_log import Events, Tail
 from clients.home import NEXT, SECRETS, VARIABLE, ClientHome, Settings
 from clients.invitation import Invitation
 from clients.node_keys import public_of
@@ -36,6 +38,8 @@ CONNECTED = "SuperNode ID: "
 RECEIVED, ANSWERED = "Receiving: ", ("Sent successfully", "Failed to send message", "Ignoring reply message")
 """What it prints when it takes a message, and when it is done with one."""
 
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -49,6 +53,7 @@ class Connection:
 
 
 @app.command()
+@shows_failures(EXPECTED, lambda error: UNUSABLE)
 def flower_client(
     state: Annotated[Path, typer.Option(help="The folder with your identity and memory: secret. Never bring an old copy back.")],
     data: Annotated[
@@ -61,6 +66,12 @@ def flower_client(
     agreement: Annotated[
         Path | None, typer.Option(help="The agreement.toml that you accept; any other is refused. [default: the invitation's]")
     ] = None,
+    account: Annotated[
+        str | None, typer.Option(help="Where settlements pay you: an address of Ethereum, 0x and 40 hexadecimal digits.")
+    ] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
+    ] = LogFormat.TEXT,
     encrypt: Annotated[
         bool, typer.Option("--encrypt", help="Encrypt keys and memory in --state with a passphrase, from now on; given once.")
     ] = False,
@@ -91,25 +102,26 @@ def flower_client(
         accepted = _files(home, invitation, server, ca, key, agreement)
         where = _connection(home, insecure)
         node = node_digest(public_of(home.read("node.key"))) if where.ca else ""
-        home.prepare(Settings(data, str(accepted.resolve()) if accepted else "", node))
+        home.prepare(Settings(data, str(accepted.resolve()) if accepted else "", node, _account(home, account)))
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        _say(f"identity {home.identity()}")
+        events = Events(home.folder / "client.log", Console(log_format))
+        events.info("started", f"identity {home.identity()}", identity=home.identity())
         if insecure:
-            _say("INSECURE: without TLS and node keys, whoever can log into this machine may read your updates")
+            events.warning("insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may read your updates")
         while not stop.is_set():
-            if _wait_for_server(where, stop):
-                _connect(home, where, stop)
-    _say("stopped; start again with the same --state to go on")
+            if _wait_for_server(where, stop, events):
+                _connect(home, where, stop, events)
+        events.info("stopped", "stopped; start again with the same --state to go on")
 
 
 def _request(home: ClientHome, *, leave: bool) -> None:
     """Write what the member asks of the operator, and say what to do with it."""
     path = change_requests.leave(home) if leave else change_requests.rotate(home)
-    _say(f"send {path} to the organiser, who hands it to the run with 'lunaria change': it holds no secret")
+    typer.echo(f"send {path} to the organiser, who hands it to the run with 'lunaria change': it holds no secret")
     if not leave:
-        _say("start this client again meanwhile: it connects with the old key until the new one is accepted")
+        typer.echo("start this client again meanwhile: it connects with the old key until the new one is accepted")
 
 
 def _files(
@@ -142,6 +154,19 @@ def _files(
     return accepted
 
 
+def _account(home: ClientHome, account: str | None) -> str:
+    """Return where the client wants to be paid, as it was given now or at an earlier start; empty for nowhere."""
+    kept = home.folder / "account"
+    try:
+        if account is not None:
+            if not _ADDRESS.fullmatch(account):
+                raise MemberError(f"--account {account} is no address: give 0x and 40 hexadecimal digits")
+            kept.write_text(account.lower(), encoding="ascii")
+        return kept.read_text(encoding="ascii") if kept.exists() else ""
+    except OSError as error:
+        raise MemberError(f"cannot use {kept}: {error.strerror}") from error
+
+
 def _connection(home: ClientHome, insecure: bool) -> Connection:
     """Work out how the server is reached from what lies in the state folder."""
     try:
@@ -160,20 +185,20 @@ def _connection(home: ClientHome, insecure: bool) -> Connection:
     return Connection(host, port, ca)
 
 
-def _wait_for_server(where: Connection, stop: threading.Event) -> bool:
+def _wait_for_server(where: Connection, stop: threading.Event, events: Events) -> bool:
     """Return True as soon as the server answers, False when stopped before."""
     said = False
     while not stop.is_set():
         if reach(where.host, where.port, where.ca):
             return True
         if not said:
-            _say(f"nobody answers at {where.host}:{where.port}: waiting")
+            events.info("waiting-for-server", f"nobody answers at {where.host}:{where.port}: waiting", server=f"{where.host}:{where.port}")
             said = True
         stop.wait(RETRY_SECONDS)
     return False
 
 
-def _connect(home: ClientHome, where: Connection, stop: threading.Event) -> None:
+def _connect(home: ClientHome, where: Connection, stop: threading.Event, events: Events) -> None:
     """Take part with the next node key where the server accepts it, and with the present one where it does not yet.
 
     Raises
@@ -181,21 +206,21 @@ def _connect(home: ClientHome, where: Connection, stop: threading.Event) -> None
     MemberError
         The server does not accept this client.
     """
-    if where.ca and (home.folder / NEXT).exists() and (_take_part(home, where, NEXT, stop) or stop.is_set()):
+    if where.ca and (home.folder / NEXT).exists() and (_take_part(home, where, NEXT, stop, events) or stop.is_set()):
         return
-    if not _take_part(home, where, "node.key", stop) and not stop.is_set():
+    if not _take_part(home, where, "node.key", stop, events) and not stop.is_set():
         log = home.folder / "supernode.log"
         raise MemberError(f"the server did not let this client in: does it know the node key? Flower's reasons are in {log}")
 
 
-def _take_part(home: ClientHome, where: Connection, name: str, stop: threading.Event) -> bool:
+def _take_part(home: ClientHome, where: Connection, name: str, stop: threading.Event, events: Events) -> bool:
     """Run a SuperNode with the node key ``name`` until it ends or is to stop; whether the server let it in."""
     folder = home.folder.resolve()
     launcher = folder / "bin"
     write_launcher(launcher, folder)
     extra = {VARIABLE: str(folder)}
     command = ["flower-supernode", "--superlink", f"{where.host}:{where.port}", "--port", str(free_port())]
-    log, events = Tail(folder / "supernode.log"), Tail(folder / "client.log")
+    log = Tail(folder / "supernode.log")
     connected, busy, deadline = False, False, None
     prepared = [sys.executable, "-m", "clients.prepared", str(folder)]
     output = folder / "supernode.log"
@@ -217,22 +242,17 @@ def _take_part(home: ClientHome, where: Connection, name: str, stop: threading.E
                     connected = True
                     if name == NEXT:
                         home.adopt_next()
-                        _say("the server accepts the new node key: the old one is gone")
-                    _say(f"connected to {where.host}:{where.port}")
+                        events.info("node-key", "the server accepts the new node key: the old one is gone")
+                    events.info("connected", f"connected to {where.host}:{where.port}", server=f"{where.host}:{where.port}")
                 busy = (busy or RECEIVED in line) and not any(text in line for text in ANSWERED)
-            for line in events.lines():
-                sys.stderr.write(line + "\n")
+            events.follow()
             if stop.is_set() and deadline is None:
                 deadline = time.monotonic() + STOP_SECONDS
-                _say("stopping" + (": the message in hand is answered first" if busy else ""))
+                events.info("stopping", "stopping" + (": the message in hand is answered first" if busy else ""))
             if ended or (deadline is not None and (not busy or time.monotonic() > deadline)):
                 break
             time.sleep(POLL_SECONDS)
     if connected and not stop.is_set():
-        _say("the connection was lost: trying again")
+        events.warning("connection-lost", "the connection was lost: trying again")
         stop.wait(RETRY_SECONDS)
     return connected
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")

@@ -5,24 +5,24 @@
     STATE/identity.key    32 secret bytes, hexadecimal: the ledger identity; blinds and nonces derive from it
     STATE/node.key        the node key, which the server's organiser knows the public half of
     STATE/member.json     what the member remembers (:class:`clients.member.MemberState`): secret
+    STATE/account         where it wants to be paid, if it said so
     STATE/node.key.next   another node key, which the organiser may know by now (:mod:`clients.change_requests`)
     STATE/vault.json      with --encrypt: the secrets above are sealed (:mod:`clients.vault`)
     STATE/settings.json   what ``flower-client`` was started with, for the process of each message
-    STATE/client.log      a line an event;  STATE/supernode.log  what Flower had to say
+    STATE/client.log      a line of JSON an event;  STATE/supernode.log  what Flower had to say
 
 Flower keeps a client's context in the memory of its SuperNode, and it is lost with it: here each change is on disk before the reply
 that depends on it leaves.
 """
 
 import json
-import logging
 import os
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
 from clients.errors import MemberError
-from clients.event_log import writer
+from clients.event_log import EventFile
 from clients.member import Member, MemberState
 from clients.private import secret_file
 from clients.settings import local_data
@@ -52,11 +52,14 @@ class Settings:
         Path of the agreement that its owner accepted; empty accepts what the server shows.
     node : str
         The digest of the node key that it connects with, which it binds when it enrols; empty without one.
+    account : str
+        Where it wants to be paid; empty for nowhere.
     """
 
     data: str
     agreement: str = ""
     node: str = ""
+    account: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ class ClientHome:
             raise MemberError(f"{self.folder / 'settings.json'} cannot be read: start flower-client again") from error
         agreement = read(Path(settings.agreement)) if settings.agreement else None
         data = partial(local_data, settings.data, "iid", 0, 0, 0, 1)
-        return Member(self._secret(), data, self._state(), agreement, node=settings.node or None)
+        node, account = settings.node or None, settings.account or None
+        return Member(self._secret(), data, self._state(), agreement, node=node, account=account)
 
     def identity(self) -> str:
         """Return the public key that signs in the ledger, hexadecimal, as ``federation.members`` lists it."""
@@ -121,9 +125,9 @@ class ClientHome:
         self.write("node.key", self.read(NEXT))
         (self.folder / NEXT).unlink()
 
-    def log(self) -> logging.Logger:
-        """Return a logger that appends to ``client.log``."""
-        return writer(self.folder / "client.log")
+    def log(self) -> EventFile:
+        """Return what appends to ``client.log``."""
+        return EventFile(self.folder / "client.log")
 
     def read(self, name: str) -> bytes:
         """Return what a secret file holds.

@@ -134,6 +134,8 @@ class Member:
         The digest of the node key that it connects with, which its enrolment binds; ``None`` without one, as in a simulation.
     deterministic : bool
         For seeded simulations only (see :class:`zk.blinding.BlindingSource`).
+    account : str or None
+        Where it wants to be paid: an address of Ethereum in lower case.
     seconds : dict of str to float
         What the last contribution took, for the display.
     """
@@ -144,6 +146,7 @@ class Member:
     agreement: Agreement | None = None
     node: str | None = None
     deterministic: bool = False
+    account: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def enrol(self, view: LedgerView) -> EnrolReply:
@@ -190,6 +193,7 @@ class Member:
             proof=Reference.of(proof, ENROLMENT_PROOF),
             nonce=commit_nonce(run, client, nonce),
             node=self.node,
+            account=self.account,
         )
         signed = SignedEnrolment.sign(statement, key).encode()
         self.state = MemberState(view.entry, view.checkpoint, signed, points, row_seed, signed, nonce)

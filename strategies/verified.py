@@ -54,6 +54,7 @@ class _Round:
     participants: list[int]
     ask: Ask
     began: float
+    beacon_s: float
 
 
 class Verified(Strategy):
@@ -212,6 +213,7 @@ class Verified(Strategy):
             waited = proving
             if self.stop.is_set():
                 return None, None
+        judged = time.monotonic()
         enough = len(judgement.accepted) >= max(1, self.agreement.rounds.minimum_accepted)
         aggregate = self._aggregate(judgement.accepted) if enough else None
         arrays, metrics = self.strategy.aggregate_train(server_round, self._clean(judgement.accepted) if enough else [])
@@ -231,7 +233,19 @@ class Verified(Strategy):
         )
         self.recorder.append(entry, {item.client: item.statement for item in judgement.accepted})
         self._round = None
-        self.observer.round_done(RoundReport(entry, arrived - current.began, verified - arrived - waited, proving))
+        self.observer.round_done(
+            RoundReport(
+                entry,
+                waiting_s=arrived - current.began,
+                beacon_s=current.beacon_s,
+                verifying_s=verified - arrived - waited,
+                aggregating_s=verified - judged,
+                appending_s=time.monotonic() - verified,
+                proofs_s=waited,
+                proving_s=proving,
+                entries=self.recorder.log.size,
+            )
+        )
         return (arrays, metrics) if enough else (None, metrics)
 
     def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
@@ -286,8 +300,9 @@ class Verified(Strategy):
             return exchange(grid, messages, timeout, self.stop)
 
         drawn = draw(self.recorder, ask, self._node_of, lambda client: 1 + client if number == 1 else last)
+        drawn_s = time.monotonic() - began
         expected = Expected.of(state, drawn.beacon, self._model)
-        self._round = _Round(drawn, expected, state.participants(drawn.beacon), ask, began)
+        self._round = _Round(drawn, expected, state.participants(drawn.beacon), ask, began, drawn_s)
 
     def _aggregate(self, accepted: tuple[Accepted, ...]) -> Aggregate:
         """Move the model on, and check the sum of the commitments against the aggregate."""

@@ -1,21 +1,24 @@
 """``flower-server``: the long-running server of a deployment."""
 
+import resource
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from clients.address import is_loopback
-from clients.event_log import Tail
+from clients.console import Console, LogFormat, shows_failures
+from clients.event_log import Events
+from server.deployment.door import Door
 from server.deployment.gate import CALLS, SELF_REGISTRATION, check_pair, gate_app, serving
 from server.deployment.home import Deployment, ServerHome
 from server.deployment.node_keys import read_members
 from server.deployment.superlink import SuperLink, superlink
-from server.errors import ExitCode, RunFailed, ServerError
+from server.errors import EXPECTED, ExitCode, RunFailed, ServerError, exit_code
 
 _POLL_SECONDS, _FLOWER_EVERY, _STOP_SECONDS = 0.5, 10, 120.0
 
@@ -23,6 +26,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
+@shows_failures(EXPECTED, exit_code)
 def flower_server(
     agreement: Annotated[Path, typer.Option(help="The agreement.toml: who trains what, by which rule.")],
     state: Annotated[Path, typer.Option(help="The run folder: ledger, evidence, keys, logs. Keep it; keys/ is secret.")],
@@ -35,6 +39,9 @@ def flower_server(
     model: Annotated[str, typer.Option(help="FILE.keras, where the agreement names the first model by digest.")] = "",
     witness: Annotated[list[str] | None, typer.Option(help="Where a witness of the agreement is reached; once for each.")] = None,
     verify_backend: Annotated[str, typer.Option(help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")] = "py_ecc",
+    log_format: Annotated[
+        LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
+    ] = LogFormat.TEXT,
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node keys: only on this machine.")] = False,
 ) -> None:
     """Run a federation with clients on other machines, from enrolment to the closed ledger.
@@ -68,18 +75,24 @@ def flower_server(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    events = Events(home.folder / "server.log", Console(log_format))
     if insecure:
-        _say("INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates")
-    calls = CALLS | SELF_REGISTRATION if insecure else CALLS
+        events.warning(
+            "insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates"
+        )
+    _allow_many_files()
+    calls, door = CALLS | SELF_REGISTRATION if insecure else CALLS, Door()
+    keys = None if insecure else {public_key_to_bytes(key) for key in known.values()}
     with superlink(home, node_keys=not insecure) as link:
         link.register(known)
-        with serving(gate_app(link.address, link.ca, calls), host, port, certs, key):
-            _say(f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}")
+        with serving(gate_app(link.address, link.ca, keys, calls, door=door), host, port, certs, key, door):
+            text = f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}"
+            events.info("listening", text, host=host, port=port, node_keys=len(known))
             run = link.start_run()
-            code, message = _watch(home, link, run, stop)
+            code, message = _watch(home, link, run, stop, events)
     if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
         raise _EndedError(message, code)
-    _say(f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs")
+    events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))
     raise typer.Exit(code)
 
 
@@ -91,7 +104,7 @@ class _EndedError(ServerError):
         self.exit_code = code
 
 
-def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event) -> tuple[ExitCode, str]:
+def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, events: Events) -> tuple[ExitCode, str]:
     """Show what happens until the run has ended; returns how.
 
     Raises
@@ -99,11 +112,10 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event) -
     RunFailed
         Flower's processes ended before the run did.
     """
-    events, asked, turn = Tail(home.folder / "server.log"), 0.0, 0
+    asked, turn = 0.0, 0
     while True:
         outcome = home.outcome()
-        for line in events.lines():
-            sys.stderr.write(line + "\n")
+        events.follow()
         if outcome is not None:
             return outcome
         turn += 1
@@ -112,11 +124,13 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event) -
         if stop.is_set() and not asked:
             asked = time.monotonic()
             home.ask_to_stop()
-            _say("stopping: the message in hand is finished and the ledger closed")
+            events.info("stopping", "stopping: the message in hand is finished and the ledger closed")
         if asked and time.monotonic() - asked > _STOP_SECONDS:
             raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: its ledger is not closed, and still audits")
         time.sleep(_POLL_SECONDS)
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+def _allow_many_files() -> None:
+    """Take as many open files as may be had: strangers' connections must not use up those that the server needs."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

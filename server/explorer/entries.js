@@ -20,7 +20,12 @@ const only =
 
 const reference = only({ digest: hex32, size: count, "media-type": string });
 const reveals = list(only({ client: count, nonce: hex32 }));
-const statement = only({ run: hex32, client: hex32, samples: count, rows: reference, proof: reference, nonce: hex32 }, { node: hex32 });
+const account = (value) => typeof value === "string" && /^0x[0-9a-f]{40}$/.test(value);
+const amount = (value) => typeof value === "string" && /^(0|[1-9][0-9]{0,38})$/.test(value);
+const statement = only(
+  { run: hex32, client: hex32, samples: count, rows: reference, proof: reference, nonce: hex32 },
+  { node: hex32, account },
+);
 const CHANGES = {
   rotation: { statement: only({ run: hex32, client: hex32, previous: maybe(hex32), node: hex32 }), signature: string },
   withdrawal: { statement: only({ run: hex32, client: hex32 }), signature: string },
@@ -29,6 +34,19 @@ const CHANGES = {
 const change = (value) =>
   isObject(value) && Object.hasOwn(CHANGES, value.change) && only({ change: string, client: count, ...CHANGES[value.change] })(value);
 const changes = (value) => list(change)(value) && value.length > 0;
+const settled = only({
+  client: count,
+  account: maybe(account),
+  rounds: count,
+  score: Number.isSafeInteger,
+  error: count,
+  contribution: amount,
+  licence: amount,
+  penalty: amount,
+  faults: count,
+  missed: count,
+  reasons: list(string),
+});
 const agreement = some({
   federation: some({ name: string, clients: count }),
   model: some({ layers: list(count) }),
@@ -65,6 +83,7 @@ const KINDS = {
     aggregate: maybe(only({ samples: count, sum: reference, blinds: reference })),
     test: maybe(test),
   },
+  settlement: { epoch: count, first: count, last: count, clients: list(settled), total: amount, root: hex32 },
   closing: { outcome: string, rounds: count, model: hex32 },
 };
 

@@ -1,7 +1,7 @@
 // The run that the entries tell of, for display. Entries that cannot be read are left out here: the checks name them.
 
 export function runOf(decoded) {
-  const run = { opening: null, clients: [], rounds: [], closing: null };
+  const run = { opening: null, clients: [], rounds: [], settlements: [], closing: null };
   let fixed = null;
   decoded.forEach(({ entry }, index) => {
     if (entry?.kind === "agreement" && index === 0) run.opening = entry;
@@ -16,6 +16,7 @@ export function runOf(decoded) {
       for (const { change, client, reason } of entry.changes ?? [])
         if (change !== "rotation" && run.clients[client]) run.clients[client].left = { round: entry.round, reason: reason ?? null };
     }
+    if (entry?.kind === "settlement") run.settlements.push({ entry, index });
     if (entry?.kind === "closing") run.closing = { entry, index };
   });
   return run;
