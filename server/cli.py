@@ -18,6 +18,7 @@ from rich.console import Console
 
 from server.crate_command import crate
 from server.deployment.pki_commands import pki_app
+from server.deployment.scale_command import scale
 from server.errors import EXPECTED, ExitCode, ServerError, exit_code
 from server.explorer_command import explorer
 from server.fork_command import fork_app
@@ -42,6 +43,7 @@ log_app = typer.Typer(help="Look into a run's ledger.", no_args_is_help=True)
 app.add_typer(log_app, name="log")
 app.add_typer(storage_app)
 app.add_typer(pki_app)
+app.command()(scale)
 
 Backend = Annotated[str, typer.Option("--verify-backend", help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")]
 
