@@ -3,6 +3,7 @@
 import re
 import shutil
 import signal
+import sys
 import threading
 import time
 from dataclasses import dataclass
