@@ -223,6 +223,7 @@ class Member:
             raise MemberError(f"the model that the server sent is not the one that the ledger has for round {request.round}")
         if isinstance(entry, RoundEntry) and view.entry_index != checkpoint.size - 1:
             raise MemberError("the server does not show the last entry of its ledger")
+        nonces = nonces_by_client(request, opening.agreement)
         asked = question(b"train", request, checkpoint, model)
         if state.kept and asked == state.asked:
             said = decode_contribution(state.statement).statement
@@ -234,7 +235,6 @@ class Member:
                 f"the server asks for round {request.round}: this client has contributed up to round {state.contributed}, "
                 f"and there are {opening.agreement.rounds.count} rounds"
             )
-        nonces = nonces_by_client(request, opening.agreement)
         committed = request.round == 1 or commits_to(entry, state.statement)
         if committed and (state.revealed != request.round or state.nonce not in request.nonces):
             raise MemberError("the beacon leaves out the nonce that this client committed to")
@@ -302,11 +302,11 @@ class Member:
             raise MemberError(f"the ledger does not hold this client's contribution to round {request.round}: there is nothing to prove")
         if view.entry_index != checkpoint.size - 1 or state.opened != request.round or checkpoint != state.last():
             raise MemberError(f"the checkpoint changed after the nonces that choose the provers of round {request.round} were revealed")
+        nonces = nonces_by_client(request, opening.agreement)
         asked = question(b"prove", request, checkpoint, "")
         if state.kept and asked == state.asked:
             self.seconds = {}
             return ProveReply(*unframe(state.kept))
-        nonces = nonces_by_client(request, opening.agreement)
         if self._first_link().hex() not in nonces.values():
             raise MemberError("the choice of provers leaves out the nonce that this client committed to")
         contributed = {item.client: item.contribution.digest for item in entry.contributions if item.client in nonces}

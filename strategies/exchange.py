@@ -14,7 +14,7 @@ from flwr.app import Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.5  # quick in a simulation; the SuperLink is on this machine or in this process
 MAX_CRASHES = 3
 """A client whose process ends without an answer so many times over one message has answered with an error."""
 
@@ -79,7 +79,7 @@ class Exchange:
             if self._done() or stop.is_set() or time.monotonic() - began > timeout:
                 return self.replies
             stop.wait(min(pause, max(0.0, timeout - (time.monotonic() - began))))
-            pause = min(LONGEST_PAUSE, pause * 1.1)  # quick in a simulation, gentle over a network
+            pause = min(LONGEST_PAUSE, pause * 1.1)
 
     def missing(self) -> set[int]:
         """Return the parties that have not answered and are not there."""

@@ -152,7 +152,7 @@ class Verified(Strategy):
         if self.recorder.resumed:
             self.observer.resumed(state)
             result.arrays = to_arrays(self._rule, self._model)
-        if not state.rounds:
+        if not state.rounds and not self.stop.is_set():
             enrol(self.recorder, self.key, self._members, self.observer)
         while state.rounds < rounds.count and (not state.rounds or state.accepted >= rounds.minimum_accepted):
             number = state.rounds + 1
@@ -165,10 +165,15 @@ class Verified(Strategy):
             central = evaluate_fn(number, result.arrays) if evaluate_fn else None
             if central is not None:
                 result.evaluate_metrics_serverapp[number] = central
-        outcome = self._outcome()
-        if outcome != "interrupted" or not self._pause:
-            self.recorder.append(ClosingEntry(outcome=outcome, rounds=state.rounds, model=state.model.digest))
+        if self._outcome() != "interrupted" or not self._pause:
+            self.close()
         return result
+
+    def close(self) -> None:
+        """Close the ledger, if it is open: nothing can be added to the run from then on."""
+        state = self.recorder.state
+        if not state.closed:
+            self.recorder.append(ClosingEntry(outcome=self._outcome(), rounds=state.rounds, model=state.model.digest))
 
     def _outcome(self) -> Literal["completed", "too-few-accepted", "interrupted"]:
         """Say why no further round follows."""

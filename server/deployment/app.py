@@ -1,6 +1,7 @@
 """The ServerApp of a deployment: one run, in the state folder that ``flower-server`` prepared."""
 
 import os
+import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from clients.errors import ClientError
 from clients.keras_models import to_fixed
 from clients.quantise import Range, Scaling
 from clients.settings import TASKS
+from clients.supervise import end_with_parent
 from ledger.agreement import Agreement, read
 from ledger.canonical import digest, dump_vector
 from ledger.errors import LedgerError
@@ -38,12 +40,14 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the federation of the state folder and note how it ended."""
     home = ServerHome(Path(os.environ[VARIABLE]))
+    end_with_parent(signal.SIGKILL)  # Flower's processes may be killed: nothing goes on writing then
     stop, done = threading.Event(), threading.Event()
     threading.Thread(target=_watch, args=(home, stop, done), daemon=True).start()
     try:
         deployment = home.deployment()
         plan = plan_of(deployment)
-        state = run_federation(plan, home.folder, grid, EventLog(home), stop, deployment.verify_backend)
+        home.wait_until_free()
+        state = run_federation(plan, home.folder, grid, EventLog(home), stop, deployment.verify_backend, resumable=True)
         home.end(*outcome_of(state))
     except ServerError as error:
         home.end(error.exit_code, str(error))
@@ -71,7 +75,7 @@ def plan_of(deployment: Deployment) -> Plan:
 
 
 def outcome_of(state: RunState) -> tuple[ExitCode, str]:
-    """Return the exit code of a closed run, and a line that says how it ended."""
+    """Return the exit code of a run that has ended or is stopped, and a line that says how."""
     rounds = state.opening.agreement.rounds
     if state.rounds == rounds.count and state.accepted >= rounds.minimum_accepted:
         return ExitCode.OK, f"the run is complete: {state.rounds} rounds"
@@ -80,7 +84,11 @@ def outcome_of(state: RunState) -> tuple[ExitCode, str]:
             f"the run ended after round {state.rounds}: {state.accepted} updates were accepted, "
             f"the agreement needs {rounds.minimum_accepted}"
         )
-    return ExitCode.INTERRUPTED, f"the run was stopped after {state.rounds} of {rounds.count} rounds; the ledger is closed"
+    if state.closed:
+        return ExitCode.INTERRUPTED, f"the run was closed after {state.rounds} of {rounds.count} rounds"
+    return ExitCode.INTERRUPTED, (
+        f"the run is stopped after {state.rounds} of {rounds.count} rounds: the same command goes on with it, with --close it closes it"
+    )
 
 
 class EventLog(Observer):
@@ -105,6 +113,11 @@ class EventLog(Observer):
         self._log.info("%d clients enrolled", len(state.members))
         for line in refused:
             self._log.warning("not enrolled: %s", line)
+
+    def resumed(self, state: RunState) -> None:
+        """Note where the run goes on."""
+        where = "is closed already" if state.closed else "goes on"
+        self._log.info("the run %s after round %d: %d clients, %d entries", where, state.rounds, len(state.members), state.size)
 
     def round_begins(self, number: int, participants: int) -> None:
         """Note who was asked to train."""

@@ -4,10 +4,12 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from clients.address import is_loopback
 from clients.event_log import Tail
@@ -36,8 +38,11 @@ def flower_server(
     witness: Annotated[list[str] | None, typer.Option(help="Where a witness of the agreement is reached; once for each.")] = None,
     verify_backend: Annotated[str, typer.Option(help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")] = "py_ecc",
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node keys: only on this machine.")] = False,
+    close: Annotated[bool, typer.Option("--close", help="Close the ledger of a run that is not to go on, and end.")] = False,
 ) -> None:
     """Run a federation with clients on other machines, from enrolment to the closed ledger.
+
+    Stopped or killed, it goes on where it was when it is started with the same command again.
 
     lunaria certs --host federation.example -o certs
 
@@ -50,6 +55,29 @@ def flower_server(
 
     if verify_backend not in GROUPS:
         raise ServerError(f"--verify-backend {verify_backend} is unknown: choose {' or '.join(GROUPS)}")
+    if not close:
+        _check_door(host, certs, key, insecure)
+    wanted, home = read(agreement).federation.clients, ServerHome(state)
+    deployment = Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend)
+    with home.held():
+        stands = home.prepare(deployment)
+        if stands is not None and stands.ended(state):
+            code, message = stands.outcome()
+        elif close:
+            code, message = _close(home, deployment)
+        else:
+            known = {} if insecure else read_members(members)  # Flower takes node keys under TLS only
+            if not insecure and stands is None and len(known) < wanted:
+                raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
+            code, message = _run(home, known, (host, port), certs, key)
+    if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
+        raise _EndedError(message, code)
+    _say(f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs")
+    raise typer.Exit(code)
+
+
+def _check_door(host: str, certs: Path | None, key: Path | None, insecure: bool) -> None:
+    """Refuse to listen without TLS, but for this machine alone."""
     if insecure:
         if not is_loopback(host):
             raise ServerError(f"--insecure is for this machine only, not {host}: make certificates with 'lunaria certs'")
@@ -59,15 +87,16 @@ def flower_server(
         raise ServerError("a server needs --certs and --key, made by 'lunaria certs'; to try it on this machine alone: --insecure")
     else:
         check_pair(certs, key)
-    wanted = read(agreement).federation.clients
-    known = {} if insecure else read_members(members)  # Flower takes node keys under TLS only
-    if not insecure and len(known) < wanted:
-        raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
-    home = ServerHome(state)
-    home.prepare(Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend))
+
+
+def _run(
+    home: ServerHome, known: Mapping[str, ec.EllipticCurvePublicKey], where: tuple[str, int], certs: Path | None, key: Path | None
+) -> tuple[ExitCode, str]:
+    """Start Flower's processes and follow the run; returns how it ended."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    insecure, (host, port) = certs is None, where
     if insecure:
         _say("INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates")
     calls = CALLS | SELF_REGISTRATION if insecure else CALLS
@@ -75,12 +104,19 @@ def flower_server(
         link.register(known)
         with serving(gate_app(link.address, link.ca, calls), host, port, certs, key):
             _say(f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}")
-            run = link.start_run()
-            code, message = _watch(home, link, run, stop)
-    if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
-        raise _EndedError(message, code)
-    _say(f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs")
-    raise typer.Exit(code)
+            return _watch(home, link, link.start_run(), stop)
+
+
+def _close(home: ServerHome, deployment: Deployment) -> tuple[ExitCode, str]:
+    """Close the ledger of a run that is not to go on."""
+    from server.deployment.app import EventLog, plan_of
+    from server.run import run_federation
+
+    if home.standing() is None:
+        raise ServerError(f"{home.folder} holds no run that could be closed")
+    home.wait_until_free()
+    run_federation(plan_of(deployment), home.folder, None, EventLog(home), threading.Event(), deployment.verify_backend, resumable=True)
+    return ExitCode.OK, "the run is closed"
 
 
 class _EndedError(ServerError):
