@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from clients.errors import MemberError
 from clients.home import NEXT, ClientHome
-from clients.member import MemberState
+from clients.memory import MemberState
 from clients.node_keys import make_node_key, public_of, public_text, read_public
 from ledger.canonical import dump_json, load_json
 from ledger.changes import RotationStatement, SignedRotation, SignedWithdrawal, WithdrawalStatement

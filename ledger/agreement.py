@@ -198,7 +198,7 @@ class Settlement(Section):
     threshold: int = Field(default=10, ge=0, le=100)
     deviations: int = Field(default=2, ge=0, le=10)
     similarity: int = Field(default=99, ge=50, le=100)
-    licences: dict[Hex32, Price] = Field(default={})
+    licences: dict[Hex32, Price] = Field(default_factory=dict)
     penalty: Price = "0"
     missed: Price = "0"
 

@@ -50,9 +50,9 @@ class EnrolmentStatement(Section):
     """A client joins: it accepts the agreement, and commits to its data and to its first nonce.
 
     ``run`` is the digest of entry 0. ``rows`` are the commitments to its samples, one each; ``proof`` shows that they
-    are samples as agreed and that it can open them. ``nonce`` is the commitment to what it adds to the first beacon. ``node``, where it
-    has one, is the digest of the node key that it connects with (:func:`ledger.identity.node_digest`); ``account`` is where it wants to
-    be paid (an address of Ethereum), where it says so.
+    are samples as agreed and that it can open them. ``nonce`` is the commitment to what it adds to the first beacon. ``account`` is
+    where it wants to be paid (an address of Ethereum), where it says so. ``node``, where it has one, is the digest of the node key that
+    it connects with (:func:`ledger.identity.node_digest`).
     """
 
     run: Hex32
@@ -61,8 +61,8 @@ class EnrolmentStatement(Section):
     rows: Reference
     proof: Reference
     nonce: Hex32
-    node: Hex32 | None = Field(default=None, exclude_if=absent)
     account: Account | None = Field(default=None, exclude_if=absent)
+    node: Hex32 | None = Field(default=None, exclude_if=absent)
 
 
 class ContributionStatement(Section):

@@ -4,10 +4,12 @@ import resource
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from clients.address import is_loopback
@@ -43,8 +45,11 @@ def flower_server(
         LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
     ] = LogFormat.TEXT,
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node keys: only on this machine.")] = False,
+    close: Annotated[bool, typer.Option("--close", help="Close the ledger of a run that is not to go on, and end.")] = False,
 ) -> None:
     """Run a federation with clients on other machines, from enrolment to the closed ledger.
+
+    Stopped or killed, it goes on where it was when it is started with the same command again.
 
     lunaria certs --host federation.example -o certs
 
@@ -57,6 +62,30 @@ def flower_server(
 
     if verify_backend not in GROUPS:
         raise ServerError(f"--verify-backend {verify_backend} is unknown: choose {' or '.join(GROUPS)}")
+    if not close:
+        _check_door(host, certs, key, insecure)
+    wanted, home = read(agreement).federation.clients, ServerHome(state)
+    deployment = Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend)
+    known = {} if insecure or close else read_members(members)  # Flower takes node keys under TLS only
+    if not insecure and not close and len(known) < wanted and home.standing() is None:
+        raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
+    with home.held():
+        stands = home.prepare(deployment)
+        events = Events(home.folder / "server.log", Console(log_format))
+        if stands is not None and stands.ended(state):
+            code, message = stands.outcome()
+        elif close:
+            code, message = _close(home, deployment)
+        else:
+            code, message = _run(home, known, (host, port), certs, key, events)
+    if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
+        raise _EndedError(message, code)
+    events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))
+    raise typer.Exit(code)
+
+
+def _check_door(host: str, certs: Path | None, key: Path | None, insecure: bool) -> None:
+    """Refuse to listen without TLS, but for this machine alone."""
     if insecure:
         if not is_loopback(host):
             raise ServerError(f"--insecure is for this machine only, not {host}: make certificates with 'lunaria certs'")
@@ -66,16 +95,21 @@ def flower_server(
         raise ServerError("a server needs --certs and --key, made by 'lunaria certs'; to try it on this machine alone: --insecure")
     else:
         check_pair(certs, key)
-    wanted = read(agreement).federation.clients
-    known = {} if insecure else read_members(members)  # Flower takes node keys under TLS only
-    if not insecure and len(known) < wanted:
-        raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
-    home = ServerHome(state)
-    home.prepare(Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend))
+
+
+def _run(
+    home: ServerHome,
+    known: Mapping[str, ec.EllipticCurvePublicKey],
+    where: tuple[str, int],
+    certs: Path | None,
+    key: Path | None,
+    events: Events,
+) -> tuple[ExitCode, str]:
+    """Start Flower's processes and follow the run; returns how it ended."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    events = Events(home.folder / "server.log", Console(log_format))
+    insecure, (host, port) = certs is None, where
     if insecure:
         events.warning(
             "insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates"
@@ -88,12 +122,22 @@ def flower_server(
         with serving(gate_app(link.address, link.ca, keys, calls, door=door), host, port, certs, key, door):
             text = f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}"
             events.info("listening", text, host=host, port=port, node_keys=len(known))
-            run = link.start_run()
-            code, message = _watch(home, link, run, stop, events)
-    if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
-        raise _EndedError(message, code)
-    events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))
-    raise typer.Exit(code)
+            return _watch(home, link, link.start_run(), stop, events)
+
+
+def _close(home: ServerHome, deployment: Deployment) -> tuple[ExitCode, str]:
+    """Close the ledger of a run that is not to go on."""
+    from server.deployment.app import plan_of
+    from server.deployment.run_log import RunLog
+    from server.run import run_federation
+
+    if home.standing() is None:
+        raise ServerError(f"{home.folder} holds no run that could be closed")
+    home.wait_until_free()
+    plan = plan_of(deployment)
+    observer = RunLog(home.log(), plan.agreement.rule.plan.logit_bits)
+    run_federation(plan, home.folder, None, observer, threading.Event(), deployment.verify_backend, resumable=True)
+    return ExitCode.OK, "the run is closed"
 
 
 class _EndedError(ServerError):

@@ -24,16 +24,8 @@ const account = (value) => typeof value === "string" && /^0x[0-9a-f]{40}$/.test(
 const amount = (value) => typeof value === "string" && /^(0|[1-9][0-9]{0,38})$/.test(value);
 const statement = only(
   { run: hex32, client: hex32, samples: count, rows: reference, proof: reference, nonce: hex32 },
-  { node: hex32, account },
+  { account, node: hex32 },
 );
-const CHANGES = {
-  rotation: { statement: only({ run: hex32, client: hex32, previous: maybe(hex32), node: hex32 }), signature: string },
-  withdrawal: { statement: only({ run: hex32, client: hex32 }), signature: string },
-  revocation: { reason: string },
-};
-const change = (value) =>
-  isObject(value) && Object.hasOwn(CHANGES, value.change) && only({ change: string, client: count, ...CHANGES[value.change] })(value);
-const changes = (value) => list(change)(value) && value.length > 0;
 const settled = only({
   client: count,
   account: maybe(account),
@@ -47,6 +39,14 @@ const settled = only({
   missed: count,
   reasons: list(string),
 });
+const CHANGES = {
+  rotation: { statement: only({ run: hex32, client: hex32, previous: maybe(hex32), node: hex32 }), signature: string },
+  withdrawal: { statement: only({ run: hex32, client: hex32 }), signature: string },
+  revocation: { reason: string },
+};
+const change = (value) =>
+  isObject(value) && Object.hasOwn(CHANGES, value.change) && only({ change: string, client: count, ...CHANGES[value.change] })(value);
+const changes = (value) => list(change)(value) && value.length > 0;
 const agreement = some({
   federation: some({ name: string, clients: count }),
   model: some({ layers: list(count) }),
