@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 from cryptography.hazmat.primitives.asymmetric import ec
-from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from clients.address import is_loopback
 from clients.console import Console, LogFormat, shows_failures
 from clients.event_log import Events
+from server.deployment.admission import Admission
 from server.deployment.door import Door
 from server.deployment.gate import CALLS, SELF_REGISTRATION, check_pair, gate_app, serving
 from server.deployment.home import Deployment, ServerHome
@@ -116,13 +116,13 @@ def _run(
         )
     _allow_many_files()
     calls, door = CALLS | SELF_REGISTRATION if insecure else CALLS, Door()
-    keys = None if insecure else {public_key_to_bytes(key) for key in known.values()}
     with superlink(home, node_keys=not insecure) as link:
-        link.register(known)
+        admission = Admission(home, link, known, events)
+        keys = None if insecure else admission.keys
         with serving(gate_app(link.address, link.ca, keys, calls, door=door), host, port, certs, key, door):
-            text = f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}"
-            events.info("listening", text, host=host, port=port, node_keys=len(known))
-            return _watch(home, link, link.start_run(), stop, events)
+            text = f"listening at {host}:{port}" if insecure else f"{len(admission.keys)} node keys are known; listening at {host}:{port}"
+            events.info("listening", text, host=host, port=port, node_keys=len(admission.keys))
+            return _watch(home, link, link.start_run(), stop, events, admission)
 
 
 def _close(home: ServerHome, deployment: Deployment) -> tuple[ExitCode, str]:
@@ -148,7 +148,9 @@ class _EndedError(ServerError):
         self.exit_code = code
 
 
-def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, events: Events) -> tuple[ExitCode, str]:
+def _watch(
+    home: ServerHome, link: SuperLink, run: int, stop: threading.Event, events: Events, admission: Admission
+) -> tuple[ExitCode, str]:
     """Show what happens until the run has ended; returns how.
 
     Raises
@@ -160,6 +162,7 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, e
     while True:
         outcome = home.outcome()
         events.follow()
+        admission.look()
         if outcome is not None:
             return outcome
         turn += 1
