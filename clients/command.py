@@ -2,8 +2,10 @@
 
 import shutil
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +18,10 @@ from clients.errors import EXPECTED, UNUSABLE, MemberError
 from clients.event_log import Events, Tail
 from clients.home import VARIABLE, ClientHome, Settings
 from clients.invitation import Invitation
+from clients.metrics import ClientMetrics
+from clients.monitoring import monitoring
 from clients.node_process import write_launcher
+from clients.notify import Notifier
 from clients.private import only_user, secret_file
 from clients.supervise import child, flower_environment
 from ledger.agreement import read
@@ -53,6 +58,7 @@ def flower_client(
     agreement: Annotated[
         Path | None, typer.Option(help="The agreement.toml that you accept; any other is refused. [default: the invitation's]")
     ] = None,
+    metrics: Annotated[str, typer.Option(help="HOST:PORT for GET /metrics, /health and /ready. [default: none]")] = "",
     log_format: Annotated[
         LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
     ] = LogFormat.TEXT,
@@ -72,13 +78,22 @@ def flower_client(
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        events = Events(home.folder / "client.log", Console(log_format))
+        counted, notifier = ClientMetrics(), Notifier()
+        events = Events(home.folder / "client.log", Console(log_format), counted, notifier.show)
         events.info("started", f"identity {home.identity()}", identity=home.identity())
         if insecure:
             events.warning("insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may read your updates")
-        while not stop.is_set():
-            if _wait_for_server(where, stop, events):
-                _take_part(home, where, stop, events)
+
+        def beat() -> None:
+            counted.beat()
+            notifier.alive(lives=True)
+
+        with monitoring(metrics, counted.monitored(), events):
+            notifier.ready()
+            while not stop.is_set():
+                if _wait_for_server(where, stop, events, beat):
+                    _take_part(home, where, stop, events, beat)
+        notifier.stopping()
         events.info("stopped", "stopped; start again with the same --state to go on")
 
 
@@ -130,10 +145,11 @@ def _connection(home: ClientHome, insecure: bool) -> Connection:
     return Connection(host, port, ca, key)
 
 
-def _wait_for_server(where: Connection, stop: threading.Event, events: Events) -> bool:
+def _wait_for_server(where: Connection, stop: threading.Event, events: Events, beat: Callable[[], None]) -> bool:
     """Return True as soon as the server answers, False when stopped before."""
     said = False
     while not stop.is_set():
+        beat()
         if reach(where.host, where.port, where.ca):
             return True
         if not said:
@@ -143,7 +159,7 @@ def _wait_for_server(where: Connection, stop: threading.Event, events: Events) -
     return False
 
 
-def _take_part(home: ClientHome, where: Connection, stop: threading.Event, events: Events) -> None:
+def _take_part(home: ClientHome, where: Connection, stop: threading.Event, events: Events, beat: Callable[[], None]) -> None:
     """Run a SuperNode until it ends or is to stop; returns when the server may be tried again.
 
     Raises
@@ -166,6 +182,7 @@ def _take_part(home: ClientHome, where: Connection, stop: threading.Event, event
     output = folder / "supernode.log"
     with child(prepared, environment, output), child(command, environment, output) as process:
         while True:
+            beat()
             ended = process.poll() is not None
             for line in log.lines():
                 if CONNECTED in line and not connected:

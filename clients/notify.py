@@ -8,6 +8,8 @@ import socket
 import time
 from collections.abc import MutableMapping
 
+from clients.event_log import Event
+
 
 class Notifier:
     """Tells systemd. The variables are taken out of the environment, so that no child speaks for us.
@@ -36,9 +38,14 @@ class Notifier:
         """Say in one line what we do."""
         self._send("STATUS=" + " ".join(text.split()))
 
-    def alive(self) -> None:
-        """Feed the watchdog, if there is one and it is time; to be called often."""
-        if self._pause is not None and time.monotonic() - self._fed >= self._pause:
+    def show(self, event: Event) -> None:
+        """Say what an event says; ``systemctl status`` shows it."""
+        if event.level != "debug":
+            self.status(event.message)
+
+    def alive(self, *, lives: bool) -> None:
+        """Feed the watchdog if all that belongs to us lives, and it is time; to be called often."""
+        if lives and self._pause is not None and time.monotonic() - self._fed >= self._pause:
             self._fed = time.monotonic()
             self._send("WATCHDOG=1")
 

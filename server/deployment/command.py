@@ -3,21 +3,28 @@
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from prometheus_client import CollectorRegistry
 
 from clients.address import is_loopback
 from clients.console import Console, LogFormat, shows_failures
 from clients.event_log import Events
+from clients.monitoring import monitoring
+from clients.notify import Notifier
 from server.deployment.gate import CALLS, SELF_REGISTRATION, check_pair, gate_app, serving
+from server.deployment.health import Health
 from server.deployment.home import Deployment, ServerHome
+from server.deployment.metrics import RunMetrics, monitored
 from server.deployment.node_keys import read_members
 from server.deployment.superlink import SuperLink, superlink
 from server.errors import EXPECTED, ExitCode, RunFailed, ServerError, exit_code
+from server.metering import HttpMetrics, Metered
 
-_POLL_SECONDS, _FLOWER_EVERY, _STOP_SECONDS = 0.5, 10, 120.0
+_POLL_SECONDS, _FLOWER_EVERY, _STOP_SECONDS, _WARN_DAYS = 0.5, 10, 120.0, 30
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -36,6 +43,9 @@ def flower_server(
     model: Annotated[str, typer.Option(help="FILE.keras, where the agreement names the first model by digest.")] = "",
     witness: Annotated[list[str] | None, typer.Option(help="Where a witness of the agreement is reached; once for each.")] = None,
     verify_backend: Annotated[str, typer.Option(help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")] = "py_ecc",
+    metrics: Annotated[
+        str, typer.Option(help="HOST:PORT for GET /metrics, /health and /ready; never the port of the clients. [default: none]")
+    ] = "",
     log_format: Annotated[
         LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
     ] = LogFormat.TEXT,
@@ -72,7 +82,8 @@ def flower_server(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    events = Events(home.folder / "server.log", Console(log_format))
+    registry, notifier = CollectorRegistry(), Notifier()
+    events = Events(home.folder / "server.log", Console(log_format), RunMetrics(registry), notifier.show)
     if insecure:
         events.warning(
             "insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates"
@@ -80,11 +91,22 @@ def flower_server(
     calls = CALLS | SELF_REGISTRATION if insecure else CALLS
     with superlink(home, node_keys=not insecure) as link:
         link.register(known)
-        with serving(gate_app(link.address, link.ca, calls), host, port, certs, key):
+        gate = gate_app(link.address, link.ca, calls)
+        gate.add_middleware(Metered, metrics=HttpMetrics(registry, ["health", *(f"v1/fleet/{call}" for call in calls)]))
+        with (
+            Health(home, link, certs) as health,
+            serving(gate, host, port, certs, key),
+            monitoring(metrics, monitored(health, registry), events),
+        ):
             text = f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}"
             events.info("listening", text, host=host, port=port, node_keys=len(known))
+            if health.days_left is not None and health.days_left < _WARN_DAYS:
+                text = f"the certificate expires in {health.days_left} days: make another with 'lunaria certs'"
+                events.warning("certificate-expires", text, days=health.days_left)
             run = link.start_run()
-            code, message = _watch(home, link, run, stop, events)
+            notifier.ready()
+            code, message = _watch(home, link, run, stop, events, lambda: notifier.alive(lives=health.alive()))
+    notifier.stopping()
     if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
         raise _EndedError(message, code)
     events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))
@@ -99,7 +121,9 @@ class _EndedError(ServerError):
         self.exit_code = code
 
 
-def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, events: Events) -> tuple[ExitCode, str]:
+def _watch(
+    home: ServerHome, link: SuperLink, run: int, stop: threading.Event, events: Events, beat: Callable[[], None]
+) -> tuple[ExitCode, str]:
     """Show what happens until the run has ended; returns how.
 
     Raises
@@ -111,6 +135,7 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, e
     while True:
         outcome = home.outcome()
         events.follow()
+        beat()
         if outcome is not None:
             return outcome
         turn += 1
