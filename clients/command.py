@@ -1,5 +1,6 @@
 """``flower-client``: the long-running client of one data owner, on Flower's SuperNode."""
 
+import re
 import shutil
 import signal
 import sys
@@ -33,6 +34,8 @@ CONNECTED = "SuperNode ID: "
 RECEIVED, ANSWERED = "Receiving: ", ("Sent successfully", "Failed to send message", "Ignoring reply message")
 """What it prints when it takes a message, and when it is done with one."""
 
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -59,6 +62,9 @@ def flower_client(
         Path | None, typer.Option(help="The agreement.toml that you accept; any other is refused. [default: the invitation's]")
     ] = None,
     metrics: Annotated[str, typer.Option(help="HOST:PORT for GET /metrics, /health and /ready. [default: none]")] = "",
+    account: Annotated[
+        str | None, typer.Option(help="Where settlements pay you: an address of Ethereum, 0x and 40 hexadecimal digits.")
+    ] = None,
     log_format: Annotated[
         LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
     ] = LogFormat.TEXT,
@@ -73,7 +79,7 @@ def flower_client(
     with only_user(state):
         home = ClientHome(state)
         accepted = _files(home, invitation, server, ca, key, agreement)
-        home.prepare(Settings(data, str(accepted.resolve()) if accepted else ""))
+        home.prepare(Settings(data, str(accepted.resolve()) if accepted else "", _account(home, account)))
         where = _connection(home, insecure)
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -125,6 +131,19 @@ def _files(
         return None
     read(accepted)
     return accepted
+
+
+def _account(home: ClientHome, account: str | None) -> str:
+    """Return where the client wants to be paid, as it was given now or at an earlier start; empty for nowhere."""
+    kept = home.folder / "account"
+    try:
+        if account is not None:
+            if not _ADDRESS.fullmatch(account):
+                raise MemberError(f"--account {account} is no address: give 0x and 40 hexadecimal digits")
+            kept.write_text(account.lower(), encoding="ascii")
+        return kept.read_text(encoding="ascii") if kept.exists() else ""
+    except OSError as error:
+        raise MemberError(f"cannot use {kept}: {error.strerror}") from error
 
 
 def _connection(home: ClientHome, insecure: bool) -> Connection:

@@ -5,6 +5,7 @@
     STATE/identity.key    32 secret bytes, hexadecimal: the ledger identity; blinds and nonces derive from it
     STATE/node.key        the node key, which the server's organiser knows the public half of
     STATE/member.json     what the member remembers (:class:`clients.member.MemberState`): secret
+    STATE/account         where it wants to be paid, if it said so
     STATE/settings.json   what ``flower-client`` was started with, for the process of each message
     STATE/client.log      a line of JSON an event;  STATE/supernode.log  what Flower had to say
 
@@ -43,10 +44,13 @@ class Settings:
         Its data set (see :func:`clients.datasets.load`).
     agreement : str
         Path of the agreement that its owner accepted; empty accepts what the server shows.
+    account : str
+        Where it wants to be paid; empty for nowhere.
     """
 
     data: str
     agreement: str = ""
+    account: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,8 @@ class ClientHome:
         except (OSError, ValueError, TypeError) as error:
             raise MemberError(f"{self.folder / 'settings.json'} cannot be read: start flower-client again") from error
         agreement = read(Path(settings.agreement)) if settings.agreement else None
-        return Member(self._secret(), partial(local_data, settings.data, "iid", 0, 0, 0, 1), self._state(), agreement)
+        data = partial(local_data, settings.data, "iid", 0, 0, 0, 1)
+        return Member(self._secret(), data, self._state(), agreement, account=settings.account or None)
 
     def identity(self) -> str:
         """Return the public key that signs in the ledger, hexadecimal, as ``federation.members`` lists it."""

@@ -21,6 +21,9 @@ MAX_ENTRY_BYTES = 65_535
 T = TypeVar("T", bound=BaseModel)
 Index = Annotated[int, Field(ge=0, le=9_999)]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Account = Annotated[str, Field(pattern=r"^0x[0-9a-f]{40}$")]
+Amount = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,38})$")]  # smallest units of a currency, below 2^128
+Units = Annotated[int, Field(ge=1 - 2**53, le=2**53 - 1)]
 Base64Signature = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{85}[AQgw]==$")]
 
 POINTS = "application/x-lunaria-g1-points"  # 48-byte compressed points of BLS12-381 G1, one after the other
@@ -48,7 +51,8 @@ class EnrolmentStatement(Section):
     """A client joins: it accepts the agreement, and commits to its data and to its first nonce.
 
     ``run`` is the digest of entry 0. ``rows`` are the commitments to its samples, one each; ``proof`` shows that they
-    are samples as agreed and that it can open them. ``nonce`` is the commitment to what it adds to the first beacon.
+    are samples as agreed and that it can open them. ``nonce`` is the commitment to what it adds to the first beacon. ``account`` is
+    where it wants to be paid (an address of Ethereum), where it says so.
     """
 
     run: Hex32
@@ -57,6 +61,7 @@ class EnrolmentStatement(Section):
     rows: Reference
     proof: Reference
     nonce: Hex32
+    account: Account | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class ContributionStatement(Section):
@@ -266,6 +271,50 @@ class RoundEntry(Section):
     test: TestResult | None
 
 
+class Settled(Section):
+    """What one client earned and lost in an epoch, and why.
+
+    ``rounds`` counts the rounds in which its update entered the model and, where the agreement asks for proofs, was proved. ``score`` and
+    ``error`` are what these were worth and the standard error of that, in units of the utility (:mod:`ledger.contribution`), the one
+    rounded down and the other up. ``contribution`` and ``licence`` are earned, ``penalty`` is lost: for ``faults``, verdicts that only
+    the client can have caused, and ``missed`` obligations; ``reasons`` are the verdicts behind both.
+    """
+
+    client: Index
+    account: Account | None
+    rounds: Count
+    score: Units
+    error: Count
+    contribution: Amount
+    licence: Amount
+    penalty: Amount
+    faults: Count
+    missed: Count
+    reasons: tuple[Reason, ...]
+
+    @property
+    def earned(self) -> int:
+        """What is paid to it."""
+        return int(self.contribution) + int(self.licence)
+
+
+class SettlementEntry(Section):
+    """Who earned and who lost what in an epoch, the rounds ``first`` to ``last``; appended after its last round.
+
+    ``total`` is the sum of the claims, what those earn who named an account; ``root`` the root of the tree over the claims
+    (:mod:`ledger.settlement`).
+    """
+
+    kind: Literal["settlement"] = "settlement"
+    version: Literal[1] = 1
+    epoch: int = Field(ge=1)
+    first: int = Field(ge=1)
+    last: int = Field(ge=1)
+    clients: tuple[Settled, ...]
+    total: Amount
+    root: Hex32
+
+
 class ClosingEntry(Section):
     """The last entry: how the run ended, after how many rounds, with which model."""
 
@@ -276,7 +325,7 @@ class ClosingEntry(Section):
     model: Hex32
 
 
-Entry = AgreementEntry | EnrolmentEntry | CommitmentsEntry | RoundEntry | ClosingEntry
+Entry = AgreementEntry | EnrolmentEntry | CommitmentsEntry | RoundEntry | SettlementEntry | ClosingEntry
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 _CONTRIBUTION = TypeAdapter(SignedContribution)
 _ENROLMENT = TypeAdapter(SignedEnrolment)

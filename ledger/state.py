@@ -20,9 +20,11 @@ from ledger.entries import (
     Reference,
     Reveal,
     RoundEntry,
+    SettlementEntry,
     encode_entry,
 )
 from ledger.errors import VerificationError
+from ledger.settlement import Score, Tally, difference, settle
 from ledger.verdicts import Reason
 
 
@@ -48,6 +50,12 @@ class RunState:
         The contributions of the round in progress, where a second beacon chooses the provers.
     accepted : int
         Accepted updates in the last round.
+    tally : Tally
+        What happened since the last settlement.
+    epochs, settled : int
+        Settlements so far, and the rounds that they cover.
+    cut : bool
+        Whether the last settlement is of an epoch that was cut short: only the closing follows.
     closed : bool
         Whether the closing entry stands.
     """
@@ -60,11 +68,16 @@ class RunState:
     pending: dict[int, str] = field(default_factory=dict)
     standing: CommitmentsEntry | None = None
     accepted: int = 0
+    tally: Tally = field(init=False)
+    epochs: int = 0
+    settled: int = 0
+    cut: bool = False
     closed: bool = False
 
     def __post_init__(self) -> None:
         """Start from the first model."""
         self.model = self.opening.model
+        self.tally = Tally(self.opening.agreement)
 
     @classmethod
     def begin(cls, opening: AgreementEntry) -> "RunState":
@@ -79,7 +92,18 @@ class RunState:
     def size(self) -> int:
         """Number of entries so far."""
         commitments = self.rounds * self.opening.agreement.proof.chosen_later + (self.standing is not None)
-        return 1 + len(self.members) + commitments + self.rounds + self.closed
+        return 1 + len(self.members) + commitments + self.rounds + self.epochs + self.closed
+
+    @property
+    def settlement_due(self) -> bool:
+        """Whether the next entry must settle an epoch: it is over, or no other round may follow."""
+        rounds, rules = self.opening.agreement.rounds, self.opening.agreement.settlement
+        over = self.rounds == rounds.count or self.accepted < rounds.minimum_accepted
+        return rules is not None and self.rounds > self.settled and (over or self.rounds % rules.epoch == 0)
+
+    def settlement(self, scores: Mapping[int, Score]) -> SettlementEntry:
+        """Return the entry that settles the rounds since the last settlement, given what they were worth by client number."""
+        return settle(self.tally, self.members, scores, self.epochs + 1, self.settled + 1, self.rounds)
 
     @property
     def keys(self) -> list[str]:
@@ -138,6 +162,8 @@ class RunState:
             self._commitments(entry, contributions or {})
         elif isinstance(entry, RoundEntry):
             self._round(entry, contributions or {})
+        elif isinstance(entry, SettlementEntry):
+            self._settle(entry)
         else:
             self._close(entry)
 
@@ -161,6 +187,7 @@ class RunState:
         _require(clients == sorted(set(clients)), "contributions do not stand in ascending order of the clients")
         _require(set(clients) <= set(self.participants(entry.beacon)), "a contribution is by a client that the beacon did not choose")
         self.standing = entry
+        self.tally.add(entry)
         self.pending = {number: contributions[number].nonce for number in clients if number in contributions}
 
     def _round(self, entry: RoundEntry, contributions: Mapping[int, ContributionStatement]) -> None:
@@ -185,6 +212,7 @@ class RunState:
         else:
             samples = sum(self.members[number].samples for number in accepted)
             _require(entry.aggregate.samples == samples, f"the aggregate counts {entry.aggregate.samples} samples instead of {samples}")
+        self.tally.add(entry)
         self.rounds, self.model, self.accepted, self.standing = entry.round, entry.model_after, len(accepted), None
         if later:  # what was revealed to choose the provers commits to the next nonce
             self.pending = {reveal.client: reveal.nonce for reveal in entry.reveals if reveal.client in accepted}
@@ -196,6 +224,8 @@ class RunState:
         agreement = self.opening.agreement
         _require(len(self.members) >= agreement.federation.minimum_clients, "a round with fewer clients than federation.minimum-clients")
         _require(entry.round == self.rounds + 1, f"round {entry.round} follows round {self.rounds}")
+        _require(not self.settlement_due, f"round {entry.round} begins before the rounds up to {self.rounds} are settled")
+        _require(not self.cut, f"round {entry.round} follows the settlement of an epoch that was cut short")
         _require(entry.round <= agreement.rounds.count, f"round {entry.round} is beyond rounds.count ({agreement.rounds.count})")
         _require(
             self.rounds == 0 or self.accepted >= agreement.rounds.minimum_accepted,
@@ -233,8 +263,19 @@ class RunState:
             proved = verdict.client in chosen and reason is not Reason.NO_PROOF
             _require((verdict.proof is not None) == proved, f"{who} is judged {reason} {'without' if proved else 'with'} a proof")
 
+    def _settle(self, entry: SettlementEntry) -> None:
+        """Check all of a settlement but its scores: they need the evaluation set."""
+        _require(self.opening.agreement.settlement is not None, "a settlement, but the agreement has no section for it")
+        _require(self.rounds > self.settled, "a settlement without a round since the last one")
+        scores = {line.client: Score(line.score, line.error) for line in entry.clients}
+        wrong = difference(entry, self.settlement(scores))
+        _require(wrong is None, wrong or "")
+        self.epochs, self.settled, self.cut = entry.epoch, entry.last, not self.settlement_due
+        self.tally = Tally(self.opening.agreement)
+
     def _close(self, entry: ClosingEntry) -> None:
-        rounds = self.opening.agreement.rounds
+        rounds, settles = self.opening.agreement.rounds, self.opening.agreement.settlement is not None
+        _require(not settles or self.settled == self.rounds, f"the run is closed before the rounds up to {self.rounds} are settled")
         _require(self.standing is None or entry.outcome == "interrupted", "the run is closed while contributions wait for their verdicts")
         _require(entry.rounds == self.rounds, f"the closing entry counts {entry.rounds} rounds instead of {self.rounds}")
         _require(entry.model == self.model.digest, "the closing entry names another model than the last round")

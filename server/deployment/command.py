@@ -1,5 +1,6 @@
 """``flower-server``: the long-running server of a deployment."""
 
+import resource
 import signal
 import threading
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from prometheus_client import CollectorRegistry
 
 from clients.address import is_loopback
@@ -15,6 +17,7 @@ from clients.console import Console, LogFormat, shows_failures
 from clients.event_log import Events
 from clients.monitoring import monitoring
 from clients.notify import Notifier
+from server.deployment.door import Door
 from server.deployment.gate import CALLS, SELF_REGISTRATION, check_pair, gate_app, serving
 from server.deployment.health import Health
 from server.deployment.home import Deployment, ServerHome
@@ -88,14 +91,16 @@ def flower_server(
         events.warning(
             "insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates"
         )
-    calls = CALLS | SELF_REGISTRATION if insecure else CALLS
+    _allow_many_files()
+    calls, door = CALLS | SELF_REGISTRATION if insecure else CALLS, Door()
+    keys = None if insecure else {public_key_to_bytes(key) for key in known.values()}
     with superlink(home, node_keys=not insecure) as link:
         link.register(known)
-        gate = gate_app(link.address, link.ca, calls)
+        gate = gate_app(link.address, link.ca, keys, calls, door=door)
         gate.add_middleware(Metered, metrics=HttpMetrics(registry, ["health", *(f"v1/fleet/{call}" for call in calls)]))
         with (
             Health(home, link, certs) as health,
-            serving(gate, host, port, certs, key),
+            serving(gate, host, port, certs, key, door),
             monitoring(metrics, monitored(health, registry), events),
         ):
             text = f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}"
@@ -148,3 +153,9 @@ def _watch(
         if asked and time.monotonic() - asked > _STOP_SECONDS:
             raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: its ledger is not closed, and still audits")
         time.sleep(_POLL_SECONDS)
+
+
+def _allow_many_files() -> None:
+    """Take as many open files as may be had: strangers' connections must not use up those that the server needs."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

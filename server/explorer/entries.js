@@ -12,11 +12,28 @@ const list = (test) => (value) => Array.isArray(value) && value.every(test);
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const some = (fields) => (value) =>
   isObject(value) && Object.entries(fields).every(([name, test]) => Object.hasOwn(value, name) && test(value[name]));
-const only = (fields) => (value) => some(fields)(value) && Object.keys(value).length === Object.keys(fields).length;
+const only = (fields, optional = {}) => (value) =>
+  some(fields)(value) &&
+  Object.keys(value).every((name) => Object.hasOwn(fields, name) || (Object.hasOwn(optional, name) && optional[name](value[name])));
 
 const reference = only({ digest: hex32, size: count, "media-type": string });
 const reveals = list(only({ client: count, nonce: hex32 }));
-const statement = only({ run: hex32, client: hex32, samples: count, rows: reference, proof: reference, nonce: hex32 });
+const account = (value) => typeof value === "string" && /^0x[0-9a-f]{40}$/.test(value);
+const amount = (value) => typeof value === "string" && /^(0|[1-9][0-9]{0,38})$/.test(value);
+const statement = only({ run: hex32, client: hex32, samples: count, rows: reference, proof: reference, nonce: hex32 }, { account });
+const settled = only({
+  client: count,
+  account: maybe(account),
+  rounds: count,
+  score: Number.isSafeInteger,
+  error: count,
+  contribution: amount,
+  licence: amount,
+  penalty: amount,
+  faults: count,
+  missed: count,
+  reasons: list(string),
+});
 const agreement = some({
   federation: some({ name: string, clients: count }),
   model: some({ layers: list(count) }),
@@ -53,6 +70,7 @@ const KINDS = {
     aggregate: maybe(only({ samples: count, sum: reference, blinds: reference })),
     test: maybe(test),
   },
+  settlement: { epoch: count, first: count, last: count, clients: list(settled), total: amount, root: hex32 },
   closing: { outcome: string, rounds: count, model: hex32 },
 };
 

@@ -1,7 +1,7 @@
 // The run that the entries tell of, for display. Entries that cannot be read are left out here: the checks name them.
 
 export function runOf(decoded) {
-  const run = { opening: null, clients: [], rounds: [], closing: null };
+  const run = { opening: null, clients: [], rounds: [], settlements: [], closing: null };
   let fixed = null;
   decoded.forEach(({ entry }, index) => {
     if (entry?.kind === "agreement" && index === 0) run.opening = entry;
@@ -14,6 +14,7 @@ export function runOf(decoded) {
       run.rounds.push({ entry, index, fixed: fixed?.entry.round === entry.round ? fixed : null });
       for (const { client, reason } of entry.verdicts) run.clients[client]?.verdicts.set(entry.round, reason);
     }
+    if (entry?.kind === "settlement") run.settlements.push({ entry, index });
     if (entry?.kind === "closing") run.closing = { entry, index };
   });
   return run;

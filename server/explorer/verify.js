@@ -7,12 +7,13 @@ import { cosigned, ed25519, ed25519Works, parseKey, parseNote, sameRoot, signedB
 import { readEntries, readTiles } from "./source.js";
 
 const EVERY_PATH = 2048; // entries up to which each one's own path is checked, too
-const RUNNING = ["enrolment", "round", "commitments"];
+const RUNNING = ["enrolment", "round", "commitments", "settlement"];
 const AFTER = {
   agreement: [""],
   enrolment: ["agreement", "enrolment"],
-  commitments: ["enrolment", "round"],
+  commitments: ["enrolment", "round", "settlement"],
   round: RUNNING,
+  settlement: ["round", "commitments"],
   closing: RUNNING,
 };
 
@@ -152,8 +153,8 @@ function checkEntries(decoded) {
 }
 
 function checkSequence(decoded) {
-  const check = new Check("sequence", "Sequence", "agreement, enrolments in order of keys, rounds numbered from 1, closing");
-  let [before, rounds, key, clients] = ["", 0, "", 0];
+  const check = new Check("sequence", "Sequence", "agreement, enrolments in order of keys, rounds numbered from 1, each settled once where they are, closing");
+  let [before, rounds, settled, key, clients] = ["", 0, 0, "", 0];
   decoded.forEach(({ entry }, index) => {
     if (!entry) return;
     const { kind } = entry;
@@ -163,6 +164,11 @@ function checkSequence(decoded) {
     if (enrols && enrols <= key) check.find(index, "enrolments do not stand in the order of their keys, or a key enrols twice");
     if ((kind === "round" || kind === "commitments") && entry.round !== rounds + 1)
       check.find(index, `round ${entry.round} follows round ${rounds}`);
+    if (kind === "settlement") {
+      if (entry.first !== settled + 1 || entry.last !== rounds)
+        check.find(index, `rounds ${entry.first} to ${entry.last} are settled where ${settled + 1} to ${rounds} are due`);
+      settled = entry.last;
+    }
     if (kind === "closing" && entry.rounds !== rounds) check.find(index, `the closing counts ${entry.rounds} rounds instead of ${rounds}`);
     if (kind === "round" && entry.verdicts.some(({ client }) => client >= clients))
       check.find(index, "a verdict is about a client that did not enrol");

@@ -222,3 +222,39 @@ export function modelsSection({ opening, rounds, closing }) {
     h("p", {}, end, closing ? entryLink(closing.index, "The closing entry") : null),
   );
 }
+
+// What each client earned and lost, in the smallest unit of the agreed currency.
+export function settlementsSection({ settlements }) {
+  const columns = [
+    ["Epoch", ""],
+    ["Rounds", ""],
+    ["Client", "num"],
+    ["Score", "num"],
+    ["Standard error", "num"],
+    ["Contribution", "num"],
+    ["Licence", "num"],
+    ["Penalty", "num"],
+    ["Because of", ""],
+    ["Entry", ""],
+  ];
+  const rows = settlements.flatMap(({ entry, index }) =>
+    entry.clients.map((line) => [
+      String(entry.epoch),
+      `${entry.first} to ${entry.last}`,
+      String(line.client),
+      line.score.toLocaleString("en"),
+      line.error.toLocaleString("en"),
+      line.contribution,
+      line.licence,
+      line.penalty,
+      line.reasons.map(visible).join(", ") || "—",
+      entryLink(index),
+    ]),
+  );
+  return section(
+    "settlements",
+    "Settlements",
+    paged(rows, (some) => table("Settlements", columns, some)),
+    h("p", { class: "quiet" }, "Scores are not recomputed by this page; an audit that holds the evaluation set does that."),
+  );
+}
