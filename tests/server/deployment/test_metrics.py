@@ -21,6 +21,7 @@ from clients import supervise
 from clients.address import free_port
 from clients.errors import MemberError
 from clients.event_log import Event
+from clients.metrics import ClientMetrics
 from clients.monitoring import Monitored, monitoring
 from ledger.cosignature import ED25519_COSIGNATURE, CosignatureSigner
 from ledger.note import signature_by
@@ -41,7 +42,7 @@ from tests.server.deployment.test_certificates import pki
 
 WITNESS = CosignatureSigner("w.example", ED25519_COSIGNATURE, bytes(31) + b"\x01", lambda: 1_700_000_000)
 SILENT = CosignatureSigner("silent.example", ED25519_COSIGNATURE, bytes(31) + b"\x02")
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS, MONITORING = (Path(__file__).parents[3] / name for name in ("docs", "deploy/monitoring"))
 
 
 @dataclass
@@ -223,19 +224,80 @@ def test_a_disk_that_is_full_is_not_ready(server: Server, monkeypatch: pytest.Mo
 
 
 def test_prometheus_finds_nothing_wrong(server: Server) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
+    assert promtool("check", "metrics", text=server.get("/metrics").text) == ""
+
+
+def metrics_of(server: Server) -> set[str]:
+    """Return the names of all metrics of a server and a client, as they are scraped."""
+    client_registry = ClientMetrics().registry
+    families = [*text_string_to_metric_families(server.get("/metrics").text), *client_registry.collect()]
+    assert len(families) > 50
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+    return {family.name + suffix for family in families for suffix in suffixes.get(family.type, ("",))}
+
+
+def test_every_metric_is_documented_and_every_documented_one_is_there(server: Server) -> None:
+    rows = set(re.findall(r"^\| `(lunaria_\w+)", (DOCS / "operations.md").read_text(encoding="utf-8"), re.MULTILINE))
+    found = {re.sub("_(bucket|sum|count)$", "", name) for name in metrics_of(server) if name.startswith("lunaria_")}
+    assert rows == found | {"lunaria_test_accuracy_ratio"}  # this server has no test data
+
+
+def expressions() -> list[str]:
+    """Return every expression of the dashboard, for any server and over five minutes."""
+    board = json.loads((MONITORING / "grafana-dashboard.json").read_text(encoding="utf-8"))
+    found = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    assert len(found) > 25
+    return [text.replace("$instance", ".+").replace("$__rate_interval", "5m") for text in found]
+
+
+def test_dashboard_and_alerts_ask_for_metrics_that_are_scraped(server: Server) -> None:
+    known = metrics_of(server) | {"lunaria_test_accuracy_ratio"}
+    used = set(
+        re.findall(r"\b(?:lunaria|process)_\w+", "\n".join([*expressions(), (MONITORING / "alerts.yml").read_text(encoding="utf-8")]))
+    )
+    assert len(used) > 30
+    assert used <= known
+
+
+def test_panels_of_the_dashboard_do_not_overlap() -> None:
+    places: set[tuple[int, int]] = set()
+    panels = json.loads((MONITORING / "grafana-dashboard.json").read_text(encoding="utf-8"))["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for place in (panel["gridPos"] for panel in panels):
+        cells = {(place["x"] + i, place["y"] + j) for i in range(place["w"]) for j in range(place["h"])}
+        assert max(x for x, _ in cells) < 24
+        assert not cells & places
+        places |= cells
+
+
+def promtool(*options: str, text: str | None = None) -> str:
+    """Run promtool; return what it finds wrong."""
+    program = shutil.which("promtool")
+    if program is None:
         pytest.skip("promtool is not installed (Debian package prometheus)")
-    text = server.get("/metrics").text
-    done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    done = subprocess.run([program, *options], input=text, cwd=MONITORING, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    return done.stdout + done.stderr if done.returncode else ""
 
 
-def test_every_metric_is_documented(server: Server) -> None:
-    families = {family.name for family in text_string_to_metric_families(server.get("/metrics").text)}
-    rows = set(re.findall(r"^\| `(\w+)", (DOCS / "operations.md").read_text(encoding="utf-8"), re.MULTILINE))
-    ours = {name for name in families if name.startswith("lunaria_")}
-    assert {name.removesuffix("_total") for name in rows if name.startswith("lunaria_")} >= ours
+def test_prometheus_takes_the_configuration_and_the_alerts_fire_when_they_should() -> None:
+    assert promtool("check", "config", "prometheus.yml") == ""
+    assert promtool("test", "rules", "alerts_test.yml") == ""
+
+
+def test_prometheus_understands_every_expression_of_the_dashboard(tmp_path: Path) -> None:
+    rules = [{"record": f"panel:{i}", "expr": text} for i, text in enumerate(expressions())]
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}), encoding="utf-8")
+    assert promtool("check", "rules", str(tmp_path / "rules.yml")) == ""
+
+
+def test_every_alert_has_a_test_and_a_line_in_the_guide() -> None:
+    alerts = re.findall(r"- alert: (\w+)", (MONITORING / "alerts.yml").read_text(encoding="utf-8"))
+    tests = (MONITORING / "alerts_test.yml").read_text(encoding="utf-8")
+    assert len(alerts) == 14
+    for alert in alerts:
+        assert tests.count(f"alertname: {alert}\n") == 1  # fires
+        assert f"alertname: {alert}}}" in tests  # and does not
+        assert f"| `{alert}` |" in (DOCS / "operations.md").read_text(encoding="utf-8")
 
 
 def test_an_address_in_use_is_one_line(server: Server) -> None:
