@@ -99,7 +99,6 @@ def flower_client(
             while not stop.is_set():
                 if _wait_for_server(where, stop, events, beat):
                     _take_part(home, where, stop, events, beat)
-        notifier.stopping()
         events.info("stopped", "stopped; start again with the same --state to go on")
 
 

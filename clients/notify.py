@@ -10,6 +10,8 @@ from collections.abc import MutableMapping
 
 from clients.event_log import Event
 
+_ENDS = frozenset({"stopping", "ended", "stopped"})
+
 
 class Notifier:
     """Tells systemd. The variables are taken out of the environment, so that no child speaks for us.
@@ -30,18 +32,12 @@ class Notifier:
         """Say that what others need is there."""
         self._send("READY=1")
 
-    def stopping(self) -> None:
-        """Say that we end."""
-        self._send("STOPPING=1")
-
-    def status(self, text: str) -> None:
-        """Say in one line what we do."""
-        self._send("STATUS=" + " ".join(text.split()))
-
     def show(self, event: Event) -> None:
-        """Say what an event says; ``systemctl status`` shows it."""
+        """Say what an event says, which ``systemctl status`` shows, and that we end where it says so."""
+        if event.event in _ENDS:
+            self._send("STOPPING=1")
         if event.level != "debug":
-            self.status(event.message)
+            self._send("STATUS=" + " ".join(event.message.split()))
 
     def alive(self, *, lives: bool) -> None:
         """Feed the watchdog if all that belongs to us lives, and it is time; to be called often."""

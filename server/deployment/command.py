@@ -111,7 +111,6 @@ def flower_server(
             run = link.start_run()
             notifier.ready()
             code, message = _watch(home, link, run, stop, events, lambda: notifier.alive(lives=health.alive()))
-    notifier.stopping()
     if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
         raise _EndedError(message, code)
     events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))

@@ -37,8 +37,8 @@ def test_each_state_is_a_datagram(systemd: tuple[str, Receive]) -> None:
     notifier.ready()
     notifier.show(Event("info", "round-done", "round 1:\n3 accepted"))
     notifier.show(Event("debug", "reply", "not shown"))
-    notifier.stopping()
-    assert [receive() for _ in range(4)] == ["READY=1", "STATUS=round 1: 3 accepted", "STOPPING=1", ""]
+    notifier.show(Event("info", "stopping", "bye"))
+    assert [receive() for _ in range(5)] == ["READY=1", "STATUS=round 1: 3 accepted", "STOPPING=1", "STATUS=bye", ""]
 
 
 def test_the_watchdog_is_fed_while_everything_lives_and_not_too_often(systemd: tuple[str, Receive]) -> None:
