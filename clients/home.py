@@ -21,7 +21,8 @@ from pathlib import Path
 
 from clients.errors import MemberError
 from clients.event_log import EventFile
-from clients.member import Member, MemberState
+from clients.member import Member
+from clients.memory import MemberState
 from clients.private import secret_file
 from clients.settings import local_data
 from ledger.agreement import read

@@ -63,11 +63,14 @@ class Observer:
     def enrolled(self, state: RunState, refused: list[str]) -> None:
         """Note that enrolment is over; ``refused`` has one line for each enrolment that did not stand."""
 
+    def resumed(self, state: RunState) -> None:
+        """Note that the run goes on from a ledger that was there."""
+
     def round_begins(self, number: int, participants: int) -> None:
         """Note that a round was sent out to so many participants."""
 
     def delayed(self, reason: str) -> None:
-        """Note, in one line, why the next checkpoint cannot be published yet; the run waits."""
+        """Note, in one line, what the run waits for: witnesses of the next checkpoint, or clients."""
 
     def round_done(self, report: RoundReport) -> None:
         """Note that a round stands in the ledger."""

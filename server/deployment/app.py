@@ -1,6 +1,7 @@
 """The ServerApp of a deployment: one run, in the state folder that ``flower-server`` prepared."""
 
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from clients.errors import ClientError
 from clients.keras_models import to_fixed
 from clients.quantise import Range, Scaling
 from clients.settings import TASKS
+from clients.supervise import end_with_parent
 from ledger.agreement import Agreement, read
 from ledger.canonical import digest, dump_vector
 from ledger.errors import LedgerError
@@ -36,13 +38,15 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the federation of the state folder and note how it ended."""
     home = ServerHome(Path(os.environ[VARIABLE]))
+    end_with_parent(signal.SIGKILL)  # Flower's processes may be killed: nothing goes on writing then
     log, stop, done = home.log(), threading.Event(), threading.Event()
     threading.Thread(target=_watch, args=(home, stop, done), daemon=True).start()
     try:
         deployment = home.deployment()
         plan = plan_of(deployment)
+        home.wait_until_free()
         watched, observer = WatchedGrid(grid, log), RunLog(log, plan.agreement.rule.plan.logit_bits)
-        state = run_federation(plan, home.folder, watched, observer, stop, deployment.verify_backend)
+        state = run_federation(plan, home.folder, watched, observer, stop, deployment.verify_backend, resumable=True)
         home.end(*outcome_of(state))
     except ServerError as error:
         home.end(error.exit_code, str(error))
@@ -70,7 +74,7 @@ def plan_of(deployment: Deployment) -> Plan:
 
 
 def outcome_of(state: RunState) -> tuple[ExitCode, str]:
-    """Return the exit code of a closed run, and a line that says how it ended."""
+    """Return the exit code of a run that has ended or is stopped, and a line that says how."""
     rounds = state.opening.agreement.rounds
     if state.rounds == rounds.count and state.accepted >= rounds.minimum_accepted:
         return ExitCode.OK, f"the run is complete: {state.rounds} rounds"
@@ -79,7 +83,11 @@ def outcome_of(state: RunState) -> tuple[ExitCode, str]:
             f"the run ended after round {state.rounds}: {state.accepted} updates were accepted, "
             f"the agreement needs {rounds.minimum_accepted}"
         )
-    return ExitCode.INTERRUPTED, f"the run was stopped after {state.rounds} of {rounds.count} rounds; the ledger is closed"
+    if state.closed:
+        return ExitCode.INTERRUPTED, f"the run was closed after {state.rounds} of {rounds.count} rounds"
+    return ExitCode.INTERRUPTED, (
+        f"the run is stopped after {state.rounds} of {rounds.count} rounds: the same command goes on with it, with --close it closes it"
+    )
 
 
 def _watch(home: ServerHome, stop: threading.Event, done: threading.Event) -> None:

@@ -4,30 +4,26 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
-from prometheus_client import CollectorRegistry
 
 from clients.address import is_loopback
-from clients.console import Console, LogFormat, shows_failures
-from clients.event_log import Events
-from clients.monitoring import monitoring
-from clients.notify import Notifier
+from clients.console import LogFormat, shows_failures
 from server.deployment.door import Door
 from server.deployment.gate import CALLS, SELF_REGISTRATION, check_pair, gate_app, serving
 from server.deployment.health import Health
 from server.deployment.home import Deployment, ServerHome
-from server.deployment.metrics import RunMetrics, monitored
 from server.deployment.node_keys import read_members
 from server.deployment.superlink import SuperLink, superlink
+from server.deployment.telling import Telling
 from server.errors import EXPECTED, ExitCode, RunFailed, ServerError, exit_code
-from server.metering import HttpMetrics, Metered
 
-_POLL_SECONDS, _FLOWER_EVERY, _STOP_SECONDS, _WARN_DAYS = 0.5, 10, 120.0, 30
+_POLL_SECONDS, _FLOWER_EVERY, _STOP_SECONDS = 0.5, 10, 120.0
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -53,8 +49,11 @@ def flower_server(
         LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
     ] = LogFormat.TEXT,
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node keys: only on this machine.")] = False,
+    close: Annotated[bool, typer.Option("--close", help="Close the ledger of a run that is not to go on, and end.")] = False,
 ) -> None:
     """Run a federation with clients on other machines, from enrolment to the closed ledger.
+
+    Stopped or killed, it goes on where it was when it is started with the same command again.
 
     lunaria certs --host federation.example -o certs
 
@@ -67,6 +66,30 @@ def flower_server(
 
     if verify_backend not in GROUPS:
         raise ServerError(f"--verify-backend {verify_backend} is unknown: choose {' or '.join(GROUPS)}")
+    if not close:
+        _check_door(host, certs, key, insecure)
+    wanted, home = read(agreement).federation.clients, ServerHome(state)
+    deployment = Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend)
+    known = {} if insecure or close else read_members(members)  # Flower takes node keys under TLS only
+    if not insecure and not close and len(known) < wanted and home.standing() is None:
+        raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
+    with home.held():
+        stands = home.prepare(deployment)
+        telling = Telling(home, log_format, metrics)
+        if stands is not None and stands.ended(state):
+            code, message = stands.outcome()
+        elif close:
+            code, message = _close(home, deployment)
+        else:
+            code, message = _run(home, known, (host, port), certs, key, telling)
+    if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
+        raise _EndedError(message, code)
+    telling.events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))
+    raise typer.Exit(code)
+
+
+def _check_door(host: str, certs: Path | None, key: Path | None, insecure: bool) -> None:
+    """Refuse to listen without TLS, but for this machine alone."""
     if insecure:
         if not is_loopback(host):
             raise ServerError(f"--insecure is for this machine only, not {host}: make certificates with 'lunaria certs'")
@@ -76,19 +99,23 @@ def flower_server(
         raise ServerError("a server needs --certs and --key, made by 'lunaria certs'; to try it on this machine alone: --insecure")
     else:
         check_pair(certs, key)
-    wanted = read(agreement).federation.clients
-    known = {} if insecure else read_members(members)  # Flower takes node keys under TLS only
-    if not insecure and len(known) < wanted:
-        raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
-    home = ServerHome(state)
-    home.prepare(Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend))
+
+
+def _run(
+    home: ServerHome,
+    known: Mapping[str, ec.EllipticCurvePublicKey],
+    where: tuple[str, int],
+    certs: Path | None,
+    key: Path | None,
+    telling: Telling,
+) -> tuple[ExitCode, str]:
+    """Start Flower's processes and follow the run; returns how it ended."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    registry, notifier = CollectorRegistry(), Notifier()
-    events = Events(home.folder / "server.log", Console(log_format), RunMetrics(registry), notifier.show)
+    insecure, (host, port) = certs is None, where
     if insecure:
-        events.warning(
+        telling.events.warning(
             "insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates"
         )
     _allow_many_files()
@@ -97,24 +124,26 @@ def flower_server(
     with superlink(home, node_keys=not insecure) as link:
         link.register(known)
         gate = gate_app(link.address, link.ca, keys, calls, door=door)
-        gate.add_middleware(Metered, metrics=HttpMetrics(registry, ["health", *(f"v1/fleet/{call}" for call in calls)]))
-        with (
-            Health(home, link, certs) as health,
-            serving(gate, host, port, certs, key, door),
-            monitoring(metrics, monitored(health, registry), events),
-        ):
+        telling.count(gate)
+        with serving(gate, host, port, certs, key, door), Health(home, link, certs) as health, telling.about(health):
             text = f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}"
-            events.info("listening", text, host=host, port=port, node_keys=len(known))
-            if health.days_left is not None and health.days_left < _WARN_DAYS:
-                text = f"the certificate expires in {health.days_left} days: make another with 'lunaria certs'"
-                events.warning("certificate-expires", text, days=health.days_left)
-            run = link.start_run()
-            notifier.ready()
-            code, message = _watch(home, link, run, stop, events, lambda: notifier.alive(lives=health.alive()))
-    if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
-        raise _EndedError(message, code)
-    events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))
-    raise typer.Exit(code)
+            telling.events.info("listening", text, host=host, port=port, node_keys=len(known))
+            return _watch(home, link, link.start_run(), stop, telling, health)
+
+
+def _close(home: ServerHome, deployment: Deployment) -> tuple[ExitCode, str]:
+    """Close the ledger of a run that is not to go on."""
+    from server.deployment.app import plan_of
+    from server.deployment.run_log import RunLog
+    from server.run import run_federation
+
+    if home.standing() is None:
+        raise ServerError(f"{home.folder} holds no run that could be closed")
+    home.wait_until_free()
+    plan = plan_of(deployment)
+    observer = RunLog(home.log(), plan.agreement.rule.plan.logit_bits)
+    run_federation(plan, home.folder, None, observer, threading.Event(), deployment.verify_backend, resumable=True)
+    return ExitCode.OK, "the run is closed"
 
 
 class _EndedError(ServerError):
@@ -125,9 +154,7 @@ class _EndedError(ServerError):
         self.exit_code = code
 
 
-def _watch(
-    home: ServerHome, link: SuperLink, run: int, stop: threading.Event, events: Events, beat: Callable[[], None]
-) -> tuple[ExitCode, str]:
+def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, telling: Telling, health: Health) -> tuple[ExitCode, str]:
     """Show what happens until the run has ended; returns how.
 
     Raises
@@ -138,8 +165,7 @@ def _watch(
     asked, turn = 0.0, 0
     while True:
         outcome = home.outcome()
-        events.follow()
-        beat()
+        telling.follow(health)
         if outcome is not None:
             return outcome
         turn += 1
@@ -148,7 +174,7 @@ def _watch(
         if stop.is_set() and not asked:
             asked = time.monotonic()
             home.ask_to_stop()
-            events.info("stopping", "stopping: the message in hand is finished and the ledger closed")
+            telling.events.info("stopping", "stopping: the round in progress is given up, and begun again by the next start")
         if asked and time.monotonic() - asked > _STOP_SECONDS:
             raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: its ledger is not closed, and still audits")
         time.sleep(_POLL_SECONDS)

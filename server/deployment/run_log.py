@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -40,6 +41,12 @@ class RunLog(Observer):
         self._log.info("enrolment-done", f"{members} clients enrolled", members=members, refused=len(refused))
         for line in refused:
             self._log.warning("enrolment-refused", f"not enrolled: {line}", reason=line)
+
+    def resumed(self, state: RunState) -> None:
+        """Note where the run goes on."""
+        where = "is closed already" if state.closed else "goes on"
+        text = f"the run {where} after round {state.rounds}: {len(state.members)} clients, {state.size} entries"
+        self._log.info("resumed", text, round=state.rounds, members=len(state.members), entries=state.size)
 
     def round_begins(self, number: int, participants: int) -> None:
         """Note who was asked to train."""
@@ -95,6 +102,10 @@ class WatchedGrid(SelectedGrid):
         super().__init__(grid, ())
         self._log = log
         self._asked: dict[str, tuple[str, float]] = {}
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever it is
+        """Pass on what a deployment's grid has beside: it says since when a node is connected."""
+        return getattr(self._grid, name)
 
     def get_node_ids(self) -> Iterable[int]:
         """Pass on."""
