@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,11 @@ from clients.errors import EXPECTED, UNUSABLE, MemberError
 from clients.event_log import Events, Tail
 from clients.home import NEXT, SECRETS, VARIABLE, ClientHome, Settings
 from clients.invitation import Invitation
+from clients.metrics import ClientMetrics
+from clients.monitoring import monitoring
 from clients.node_keys import public_of
 from clients.node_process import write_launcher
+from clients.notify import Notifier
 from clients.passphrase import open_vault
 from clients.private import only_user
 from clients.supervise import child, flower_environment
@@ -66,6 +70,7 @@ def flower_client(
     agreement: Annotated[
         Path | None, typer.Option(help="The agreement.toml that you accept; any other is refused. [default: the invitation's]")
     ] = None,
+    metrics: Annotated[str, typer.Option(help="HOST:PORT for GET /metrics, /health and /ready. [default: none]")] = "",
     account: Annotated[
         str | None, typer.Option(help="Where settlements pay you: an address of Ethereum, 0x and 40 hexadecimal digits.")
     ] = None,
@@ -106,13 +111,21 @@ def flower_client(
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        events = Events(home.folder / "client.log", Console(log_format))
+        counted, notifier = ClientMetrics(), Notifier()
+        events = Events(home.folder / "client.log", Console(log_format), counted, notifier.show)
         events.info("started", f"identity {home.identity()}", identity=home.identity())
         if insecure:
             events.warning("insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may read your updates")
-        while not stop.is_set():
-            if _wait_for_server(where, stop, events):
-                _connect(home, where, stop, events)
+
+        def beat() -> None:
+            counted.beat()
+            notifier.alive(lives=True)
+
+        with monitoring(metrics, counted.monitored(), events):
+            notifier.ready()
+            while not stop.is_set():
+                if _wait_for_server(where, stop, events, beat):
+                    _connect(home, where, stop, events, beat)
         events.info("stopped", "stopped; start again with the same --state to go on")
 
 
@@ -185,10 +198,11 @@ def _connection(home: ClientHome, insecure: bool) -> Connection:
     return Connection(host, port, ca)
 
 
-def _wait_for_server(where: Connection, stop: threading.Event, events: Events) -> bool:
+def _wait_for_server(where: Connection, stop: threading.Event, events: Events, beat: Callable[[], None]) -> bool:
     """Return True as soon as the server answers, False when stopped before."""
     said = False
     while not stop.is_set():
+        beat()
         if reach(where.host, where.port, where.ca):
             return True
         if not said:
@@ -198,7 +212,7 @@ def _wait_for_server(where: Connection, stop: threading.Event, events: Events) -
     return False
 
 
-def _connect(home: ClientHome, where: Connection, stop: threading.Event, events: Events) -> None:
+def _connect(home: ClientHome, where: Connection, stop: threading.Event, events: Events, beat: Callable[[], None]) -> None:
     """Take part with the next node key where the server accepts it, and with the present one where it does not yet.
 
     Raises
@@ -206,14 +220,14 @@ def _connect(home: ClientHome, where: Connection, stop: threading.Event, events:
     MemberError
         The server does not accept this client.
     """
-    if where.ca and (home.folder / NEXT).exists() and (_take_part(home, where, NEXT, stop, events) or stop.is_set()):
+    if where.ca and (home.folder / NEXT).exists() and (_take_part(home, where, NEXT, stop, events, beat) or stop.is_set()):
         return
-    if not _take_part(home, where, "node.key", stop, events) and not stop.is_set():
+    if not _take_part(home, where, "node.key", stop, events, beat) and not stop.is_set():
         log = home.folder / "supernode.log"
         raise MemberError(f"the server did not let this client in: does it know the node key? Flower's reasons are in {log}")
 
 
-def _take_part(home: ClientHome, where: Connection, name: str, stop: threading.Event, events: Events) -> bool:
+def _take_part(home: ClientHome, where: Connection, name: str, stop: threading.Event, events: Events, beat: Callable[[], None]) -> bool:
     """Run a SuperNode with the node key ``name`` until it ends or is to stop; whether the server let it in."""
     folder = home.folder.resolve()
     launcher = folder / "bin"
@@ -236,6 +250,7 @@ def _take_part(home: ClientHome, where: Connection, name: str, stop: threading.E
         held.enter_context(child(prepared, environment, output))
         process = held.enter_context(child(command, environment, output))
         while True:
+            beat()
             ended = process.poll() is not None
             for line in log.lines():
                 if CONNECTED in line and not connected:

@@ -92,9 +92,9 @@ def outcome_of(state: RunState) -> tuple[ExitCode, str]:
 
 def _watch(home: ServerHome, stop: threading.Event, done: threading.Event) -> None:
     while not done.wait(_POLL_SECONDS):
+        home.beat()
         if home.asked_to_stop():
             stop.set()
-            return
 
 
 def _test_data(agreement: Agreement, spec: str) -> DataSet:

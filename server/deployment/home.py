@@ -5,6 +5,7 @@
     STATE/deployment.json  what ``flower-server`` was started with, for the process of the ServerApp
     STATE/outcome.json     how the run ended
     STATE/stop             is there as soon as the run is to end
+    STATE/heartbeat        its time is that of the ServerApp's last sign of life
     STATE/server.log       a line of JSON an event;  STATE/superlink.log  what Flower had to say
     STATE/superlink/       certificate and files of the SuperLink, made anew at each start
     STATE/lock             held while a ``flower-server`` runs
@@ -14,7 +15,7 @@ import fcntl
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -125,7 +126,7 @@ class ServerHome:
             )
         try:
             (self.folder / "superlink").mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in ("stop", "outcome.json"):
+            for name in ("stop", "outcome.json", "heartbeat"):
                 (self.folder / name).unlink(missing_ok=True)
             write_durably(self.folder / "deployment.json", json.dumps(asdict(deployment)).encode())
         except OSError as error:
@@ -178,6 +179,18 @@ class ServerHome:
     def asked_to_stop(self) -> bool:
         """Whether it was asked."""
         return (self.folder / "stop").exists()
+
+    def beat(self) -> None:
+        """Note that the ServerApp lives."""
+        with suppress(OSError):  # a disk that is full is another's business
+            (self.folder / "heartbeat").touch()
+
+    def silent_for(self) -> float | None:
+        """Return the seconds since the ServerApp's last sign of life, None before its first."""
+        try:
+            return max(0.0, time.time() - (self.folder / "heartbeat").stat().st_mtime)
+        except OSError:
+            return None
 
     def end(self, code: ExitCode, message: str) -> None:
         """Note how the run ended."""
