@@ -25,6 +25,12 @@ RETRY_SECONDS, POLL_SECONDS, STOP_SECONDS = 3.0, 0.25, 120.0
 CONNECTED = "SuperNode ID: "
 """What Flower's SuperNode prints once the server has accepted its key."""
 
+NOT_ACTIVATED = "[code: 2004]"
+"""How it prints Flower's FLEET_NODE_ACTIVATION_FAILED: the server does not know its key, or has not noticed that an earlier SuperNode with
+this key has ended, which may take it a minute."""
+
+NOTICED_SECONDS = 90.0
+
 RECEIVED, ANSWERED = "Receiving: ", ("Sent successfully", "Failed to send message", "Ignoring reply message")
 """What it prints when it takes a message, and when it is done with one."""
 
@@ -71,9 +77,10 @@ def flower_client(
         _say(f"identity {home.identity()}")
         if insecure:
             _say("INSECURE: without TLS and node keys, whoever can log into this machine may read your updates")
+        admitted = time.monotonic()
         while not stop.is_set():
             if _wait_for_server(where, stop):
-                _take_part(home, where, stop)
+                admitted = _take_part(home, where, stop, admitted)
     _say("stopped; start again with the same --state to go on")
 
 
@@ -138,8 +145,8 @@ def _wait_for_server(where: Connection, stop: threading.Event) -> bool:
     return False
 
 
-def _take_part(home: ClientHome, where: Connection, stop: threading.Event) -> None:
-    """Run a SuperNode until it ends or is to stop; returns when the server may be tried again.
+def _take_part(home: ClientHome, where: Connection, stop: threading.Event, admitted: float) -> float:
+    """Run a SuperNode until it ends or is to stop; returns, when the server may be tried again, since when it did not let this client in.
 
     Raises
     ------
@@ -156,7 +163,7 @@ def _take_part(home: ClientHome, where: Connection, stop: threading.Event) -> No
     else:
         command += ["--auth-supernode-private-key", str(where.key.resolve()), "--root-certificates", str(where.ca.resolve())]
     log, events = Tail(folder / "supernode.log"), Tail(folder / "client.log")
-    connected, busy, deadline = False, False, None
+    connected, refused, busy, deadline = False, False, False, None
     prepared = [sys.executable, "-m", "clients.prepared", str(folder)]
     output = folder / "supernode.log"
     with child(prepared, environment, output), child(command, environment, output) as process:
@@ -165,7 +172,9 @@ def _take_part(home: ClientHome, where: Connection, stop: threading.Event) -> No
             for line in log.lines():
                 if CONNECTED in line and not connected:
                     connected = True
+                    (folder / "admitted").touch()
                     _say(f"connected to {where.host}:{where.port}")
+                refused = refused or NOT_ACTIVATED in line
                 busy = (busy or RECEIVED in line) and not any(text in line for text in ANSWERED)
             for line in events.lines():
                 sys.stderr.write(line + "\n")
@@ -176,12 +185,17 @@ def _take_part(home: ClientHome, where: Connection, stop: threading.Event) -> No
                 break
             time.sleep(POLL_SECONDS)
     if stop.is_set():
-        return
-    if not connected:
+        return admitted
+    waiting = refused and (folder / "admitted").exists() and time.monotonic() - admitted < NOTICED_SECONDS
+    if waiting:
+        _say("the server takes this client for connected since before it started again: trying again")
+    elif connected or process.returncode == -signal.SIGKILL:
+        _say("the connection was lost: trying again")
+    else:
         log_file = folder / "supernode.log"
         raise MemberError(f"the server did not let this client in: does it know the node key? Flower's reasons are in {log_file}")
-    _say("the connection was lost: trying again")
     stop.wait(RETRY_SECONDS)
+    return admitted if waiting else time.monotonic()
 
 
 def _say(text: str) -> None:

@@ -5,6 +5,8 @@
     STATE/identity.key    32 secret bytes, hexadecimal: the ledger identity; blinds and nonces derive from it
     STATE/node.key        the node key, which the server's organiser knows the public half of
     STATE/member.json     what the member remembers (:class:`clients.member.MemberState`): secret
+    STATE/admitted        is there once a server has let this client in
+    STATE/answering       held while a message is answered
     STATE/settings.json   what ``flower-client`` was started with, for the process of each message
     STATE/client.log      a line an event;  STATE/supernode.log  what Flower had to say
 

@@ -4,6 +4,7 @@ It is Flower's program with one difference: the app is the one installed here. F
 holds; a data owner who does not trust the server runs only what they installed, and the bundle is not even unpacked.
 """
 
+import fcntl
 import os
 import shlex
 import sys
@@ -36,14 +37,16 @@ class LoggedApp:
     """A client app that writes a line for each message into the state folder's log."""
 
     def __init__(self, app: Callable[[Message, Context], Message], home: ClientHome) -> None:
-        self._app = app
+        self._app, self._folder = app, home.folder
         self._log = home.log()
 
     def __call__(self, message: Message, context: Context) -> Message:
-        """Answer a message."""
+        """Answer a message, one at a time: a process that was left behind by a SuperNode that was killed first finishes what it signs."""
         what, began = message.metadata.message_type, time.monotonic()
         try:
-            reply = self._app(message, context)
+            with (self._folder / "answering").open("w") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                reply = self._app(message, context)
         except (ClientError, LedgerError, ZkError) as error:
             self._log.warning("%s: refused: %s", what, error)
             raise

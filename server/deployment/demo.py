@@ -8,7 +8,7 @@ exported and audited.
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +23,15 @@ SAMPLES, SECONDS = 100, 600.0
 LUNARIA, SERVER, CLIENT = "server.cli:main", "server.cli:flower_server", "clients.entry:main"
 
 
-def agreement(rounds: int) -> str:
-    """Return the text of the demo's agreement: a 64-10 softmax, every update proved."""
+def agreement(rounds: int, **sections: Mapping[str, object]) -> str:
+    """Return the text of the demo's agreement: a 64-10 softmax, every update proved; ``sections`` override it."""
     return tomli_w.dumps(
         {
             "federation": {"name": "deployment demo", "clients": len(CLIENTS), "minimum-clients": len(CLIENTS)},
             "model": {"layers": [64, 10], "seed": "11" * 32},
             "training": {"loss": "softmax-cross-entropy", "batch": 16, "local-steps": 4},
             "rounds": {"count": rounds, "participants": len(CLIENTS), "reply-timeout": 180},
+            **sections,
         }
     )
 
@@ -57,14 +58,15 @@ class Demo:
     ----------
     folder : Path
         New or empty.
-    rounds : int
+    terms : str
+        The text of the agreement.
     """
 
-    def __init__(self, folder: Path, rounds: int) -> None:
+    def __init__(self, folder: Path, terms: str) -> None:
         self.folder, self.port = folder, free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "agreement.toml").write_text(agreement(rounds), encoding="utf-8")
+        (folder / "agreement.toml").write_text(terms, encoding="utf-8")
         write_data(folder)
 
     def __enter__(self) -> "Demo":
@@ -90,6 +92,12 @@ class Demo:
         process = self._processes.pop(name)
         process.terminate()
         return process.wait(60)
+
+    def kill(self, name: str) -> None:
+        """End a process as a power cut would (SIGKILL)."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
 
     def invite(self) -> None:
         """Make certificates and invitations."""
@@ -131,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the demo in a new folder; returns an exit code."""
     folder = Path(arguments[0]) if arguments else Path("runs") / f"deployment-{time.strftime('%Y%m%d-%H%M%S')}"
     began = time.monotonic()
-    with Demo(folder, rounds=3) as demo:
+    with Demo(folder, agreement(3)) as demo:
         demo.invite()
         demo.start_server()
         for name in CLIENTS:
