@@ -94,6 +94,8 @@ class Member:
         What its owner has agreed to; another agreement is refused. ``None`` accepts what the server shows.
     deterministic : bool
         For seeded simulations only (see :class:`zk.blinding.BlindingSource`).
+    account : str or None
+        Where it wants to be paid: an address of Ethereum in lower case.
     seconds : dict of str to float
         What the last contribution took, for the display.
     """
@@ -103,6 +105,7 @@ class Member:
     state: MemberState | None = None
     agreement: Agreement | None = None
     deterministic: bool = False
+    account: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def enrol(self, view: LedgerView) -> EnrolReply:
@@ -149,6 +152,7 @@ class Member:
             rows=Reference.of(points, POINTS),
             proof=Reference.of(proof, ENROLMENT_PROOF),
             nonce=commit_nonce(run, client, nonce),
+            account=self.account,
         )
         signed = SignedEnrolment.sign(statement, key).encode()
         self.state = MemberState(view.entry, view.checkpoint, signed, points, row_seed, signed, nonce, kept=proof)

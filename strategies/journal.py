@@ -15,11 +15,11 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from ledger.agreement import Hex32, Section, explain
 from ledger.canonical import dump_json
-from ledger.entries import Index, Reveal, Verdict
+from ledger.entries import Reveal, Verdict
 from ledger.errors import StorageError
 from ledger.evidence import read_capped, write_durably
+from ledger.schema import Hex32, Index, Section, explain
 
 FOLDER = "journal"
 MAX_PAGE_BYTES = 2**20

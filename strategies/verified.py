@@ -60,6 +60,7 @@ class _Round:
     expected: Expected
     participants: list[int]
     began: float
+    beacon_s: float
 
 
 class Verified(Strategy):
@@ -270,6 +271,7 @@ class Verified(Strategy):
             judgement, drawn, proving, waited = proved.judgement, proved.drawn, proved.waited_s, proved.waited_s
             if self.stop.is_set():
                 return None, None
+        judged = time.monotonic()
         enough = len(judgement.accepted) >= max(1, self.agreement.rounds.minimum_accepted)
         aggregate = self._aggregate(judgement.accepted) if enough else None
         arrays, metrics = self.strategy.aggregate_train(server_round, self._clean(judgement.accepted) if enough else [])
@@ -289,7 +291,19 @@ class Verified(Strategy):
         )
         self.recorder.append(entry, {item.client: item.statement for item in judgement.accepted})
         self._round = None
-        self.observer.round_done(RoundReport(entry, arrived - current.began, verified - arrived - waited, proving))
+        self.observer.round_done(
+            RoundReport(
+                entry,
+                waiting_s=arrived - current.began,
+                beacon_s=current.beacon_s,
+                verifying_s=verified - arrived - waited,
+                aggregating_s=verified - judged,
+                appending_s=time.monotonic() - verified,
+                proofs_s=waited,
+                proving_s=proving,
+                entries=self.recorder.log.size,
+            )
+        )
         return (arrays, metrics) if enough else (None, metrics)
 
     def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
@@ -351,8 +365,9 @@ class Verified(Strategy):
             drawn = Drawn(reveals=state.standing.reveals, withheld=state.standing.withheld, beacon=state.standing.beacon)
         else:
             drawn = draw(self.recorder, self._roster, lambda client: 1 + client if number == 1 else last)
+        drawn_s = time.monotonic() - began
         expected = Expected.of(state, drawn.beacon, self._model)
-        self._round = _Round(drawn, expected, state.participants(drawn.beacon), began)
+        self._round = _Round(drawn, expected, state.participants(drawn.beacon), began, drawn_s)
 
     def _replay(self, aggregate: Aggregate) -> None:
         """Take in a round that stands in the ledger, as the wrapped strategy did when it was done."""

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +22,10 @@ from ledger.judge import IntVector
 from ledger.state import RunState
 from server.cosigner import check_addresses
 from server.deployment.home import VARIABLE, Deployment, ServerHome
+from server.deployment.run_log import RunLog, WatchedGrid
 from server.errors import ExitCode, ServerError
 from server.planning import Plan, read_model
 from server.run import run_federation
-from server.verdict_text import verdict_text
-from strategies.observer import Observer, RoundReport
 from zk.errors import ZkError
 from zk.sgd import flatten, initial_weights
 
@@ -41,13 +39,14 @@ def main(grid: Grid, context: Context) -> None:
     """Run the federation of the state folder and note how it ended."""
     home = ServerHome(Path(os.environ[VARIABLE]))
     end_with_parent(signal.SIGKILL)  # Flower's processes may be killed: nothing goes on writing then
-    stop, done = threading.Event(), threading.Event()
+    log, stop, done = home.log(), threading.Event(), threading.Event()
     threading.Thread(target=_watch, args=(home, stop, done), daemon=True).start()
     try:
         deployment = home.deployment()
         plan = plan_of(deployment)
+        watched, observer = WatchedGrid(grid, log), RunLog(log, plan.agreement.rule.plan.logit_bits)
         home.wait_until_free()
-        state = run_federation(plan, home.folder, grid, EventLog(home), stop, deployment.verify_backend, resumable=True)
+        state = run_federation(plan, home.folder, watched, observer, stop, deployment.verify_backend, resumable=True)
         home.end(*outcome_of(state))
     except ServerError as error:
         home.end(error.exit_code, str(error))
@@ -89,56 +88,6 @@ def outcome_of(state: RunState) -> tuple[ExitCode, str]:
     return ExitCode.INTERRUPTED, (
         f"the run is stopped after {state.rounds} of {rounds.count} rounds: the same command goes on with it, with --close it closes it"
     )
-
-
-class EventLog(Observer):
-    """Writes how a run goes on, a line an event."""
-
-    def __init__(self, home: ServerHome) -> None:
-        self._log = home.log()
-        self._waiting = -1
-
-    def waiting(self, connected: int, wanted: int) -> None:
-        """Note each change of who is connected."""
-        if connected != self._waiting:
-            self._waiting = connected
-            self._log.info("waiting for clients: %d of %d are connected", connected, wanted)
-
-    def enrolling(self, clients: int) -> None:
-        """Note who is asked."""
-        self._log.info("%d clients are asked to enrol", clients)
-
-    def enrolled(self, state: RunState, refused: Sequence[str]) -> None:
-        """Note who is in, and why others are not."""
-        self._log.info("%d clients enrolled", len(state.members))
-        for line in refused:
-            self._log.warning("not enrolled: %s", line)
-
-    def resumed(self, state: RunState) -> None:
-        """Note where the run goes on."""
-        where = "is closed already" if state.closed else "goes on"
-        self._log.info("the run %s after round %d: %d clients, %d entries", where, state.rounds, len(state.members), state.size)
-
-    def round_begins(self, number: int, participants: int) -> None:
-        """Note who was asked to train."""
-        self._log.info("round %d: %d clients are asked to train", number, participants)
-
-    def delayed(self, reason: str) -> None:
-        """Note what the run waits for."""
-        self._log.warning("%s", reason)
-
-    def round_done(self, report: RoundReport) -> None:
-        """Note the verdicts, and where the time went."""
-        test = report.entry.test
-        result = f", {test.correct} of {test.total} test samples right" if test is not None and test.correct is not None else ""
-        self._log.info(
-            "round %d: %s%s (waited %.1f s, verified in %.1f s)",
-            report.entry.round,
-            verdict_text(report.entry),
-            result,
-            report.waiting_s,
-            report.verifying_s,
-        )
 
 
 def _watch(home: ServerHome, stop: threading.Event, done: threading.Event) -> None:

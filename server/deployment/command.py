@@ -1,7 +1,7 @@
 """``flower-server``: the long-running server of a deployment."""
 
+import resource
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -10,14 +10,17 @@ from typing import Annotated
 
 import typer
 from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from clients.address import is_loopback
-from clients.event_log import Tail
+from clients.console import Console, LogFormat, shows_failures
+from clients.event_log import Events
+from server.deployment.door import Door
 from server.deployment.gate import CALLS, SELF_REGISTRATION, check_pair, gate_app, serving
 from server.deployment.home import Deployment, ServerHome
 from server.deployment.node_keys import read_members
 from server.deployment.superlink import SuperLink, superlink
-from server.errors import ExitCode, RunFailed, ServerError
+from server.errors import EXPECTED, ExitCode, RunFailed, ServerError, exit_code
 
 _POLL_SECONDS, _FLOWER_EVERY, _STOP_SECONDS = 0.5, 10, 120.0
 
@@ -25,6 +28,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
+@shows_failures(EXPECTED, exit_code)
 def flower_server(
     agreement: Annotated[Path, typer.Option(help="The agreement.toml: who trains what, by which rule.")],
     state: Annotated[Path, typer.Option(help="The run folder: ledger, evidence, keys, logs. Keep it; keys/ is secret.")],
@@ -37,6 +41,9 @@ def flower_server(
     model: Annotated[str, typer.Option(help="FILE.keras, where the agreement names the first model by digest.")] = "",
     witness: Annotated[list[str] | None, typer.Option(help="Where a witness of the agreement is reached; once for each.")] = None,
     verify_backend: Annotated[str, typer.Option(help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")] = "py_ecc",
+    log_format: Annotated[
+        LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
+    ] = LogFormat.TEXT,
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node keys: only on this machine.")] = False,
     close: Annotated[bool, typer.Option("--close", help="Close the ledger of a run that is not to go on, and end.")] = False,
 ) -> None:
@@ -60,7 +67,7 @@ def flower_server(
     wanted, home = read(agreement).federation.clients, ServerHome(state)
     deployment = Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend)
     with home.held():
-        stands = home.prepare(deployment)
+        stands, events = home.prepare(deployment), Events(home.folder / "server.log", Console(log_format))
         if stands is not None and stands.ended(state):
             code, message = stands.outcome()
         elif close:
@@ -69,10 +76,10 @@ def flower_server(
             known = {} if insecure else read_members(members)  # Flower takes node keys under TLS only
             if not insecure and stands is None and len(known) < wanted:
                 raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
-            code, message = _run(home, known, (host, port), certs, key)
+            code, message = _run(home, known, (host, port), certs, key, events)
     if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
         raise _EndedError(message, code)
-    _say(f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs")
+    events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))
     raise typer.Exit(code)
 
 
@@ -90,7 +97,12 @@ def _check_door(host: str, certs: Path | None, key: Path | None, insecure: bool)
 
 
 def _run(
-    home: ServerHome, known: Mapping[str, ec.EllipticCurvePublicKey], where: tuple[str, int], certs: Path | None, key: Path | None
+    home: ServerHome,
+    known: Mapping[str, ec.EllipticCurvePublicKey],
+    where: tuple[str, int],
+    certs: Path | None,
+    key: Path | None,
+    events: Events,
 ) -> tuple[ExitCode, str]:
     """Start Flower's processes and follow the run; returns how it ended."""
     stop = threading.Event()
@@ -98,24 +110,32 @@ def _run(
         signal.signal(number, lambda *_: stop.set())
     insecure, (host, port) = certs is None, where
     if insecure:
-        _say("INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates")
-    calls = CALLS | SELF_REGISTRATION if insecure else CALLS
+        events.warning(
+            "insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates"
+        )
+    _allow_many_files()
+    calls, door = CALLS | SELF_REGISTRATION if insecure else CALLS, Door()
+    keys = None if insecure else {public_key_to_bytes(key) for key in known.values()}
     with superlink(home, node_keys=not insecure) as link:
         link.register(known)
-        with serving(gate_app(link.address, link.ca, calls), host, port, certs, key):
-            _say(f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}")
-            return _watch(home, link, link.start_run(), stop)
+        with serving(gate_app(link.address, link.ca, keys, calls, door=door), host, port, certs, key, door):
+            text = f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}"
+            events.info("listening", text, host=host, port=port, node_keys=len(known))
+            return _watch(home, link, link.start_run(), stop, events)
 
 
 def _close(home: ServerHome, deployment: Deployment) -> tuple[ExitCode, str]:
     """Close the ledger of a run that is not to go on."""
-    from server.deployment.app import EventLog, plan_of
+    from server.deployment.app import plan_of
+    from server.deployment.run_log import RunLog
     from server.run import run_federation
 
     if home.standing() is None:
         raise ServerError(f"{home.folder} holds no run that could be closed")
     home.wait_until_free()
-    run_federation(plan_of(deployment), home.folder, None, EventLog(home), threading.Event(), deployment.verify_backend, resumable=True)
+    plan = plan_of(deployment)
+    observer = RunLog(home.log(), plan.agreement.rule.plan.logit_bits)
+    run_federation(plan, home.folder, None, observer, threading.Event(), deployment.verify_backend, resumable=True)
     return ExitCode.OK, "the run is closed"
 
 
@@ -127,7 +147,7 @@ class _EndedError(ServerError):
         self.exit_code = code
 
 
-def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event) -> tuple[ExitCode, str]:
+def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, events: Events) -> tuple[ExitCode, str]:
     """Show what happens until the run has ended; returns how.
 
     Raises
@@ -135,11 +155,10 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event) -
     RunFailed
         Flower's processes ended before the run did.
     """
-    events, asked, turn = Tail(home.folder / "server.log"), 0.0, 0
+    asked, turn = 0.0, 0
     while True:
         outcome = home.outcome()
-        for line in events.lines():
-            sys.stderr.write(line + "\n")
+        events.follow()
         if outcome is not None:
             return outcome
         turn += 1
@@ -148,11 +167,13 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event) -
         if stop.is_set() and not asked:
             asked = time.monotonic()
             home.ask_to_stop()
-            _say("stopping: the message in hand is finished and the ledger closed")
+            events.info("stopping", "stopping: the message in hand is finished; the ledger stays open")
         if asked and time.monotonic() - asked > _STOP_SECONDS:
-            raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: its ledger is not closed, and still audits")
+            raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: it goes on with the same command")
         time.sleep(_POLL_SECONDS)
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+def _allow_many_files() -> None:
+    """Take as many open files as may be had: strangers' connections must not use up those that the server needs."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -5,21 +5,20 @@
     STATE/deployment.json  what ``flower-server`` was started with, for the process of the ServerApp
     STATE/outcome.json     how the run ended
     STATE/stop             is there as soon as the run is to end
-    STATE/server.log       a line an event;  STATE/superlink.log  what Flower had to say
+    STATE/server.log       a line of JSON an event;  STATE/superlink.log  what Flower had to say
     STATE/superlink/       certificate and files of the SuperLink, made anew at each start
     STATE/lock             held while a ``flower-server`` runs
 """
 
 import fcntl
 import json
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from clients.event_log import writer
+from clients.event_log import EventFile
 from ledger.agreement import Agreement, read
 from ledger.entries import AgreementEntry, ClosingEntry, decode_entry
 from ledger.errors import StorageError
@@ -189,6 +188,6 @@ class ServerHome:
             raise StorageError(f"cannot read {self.folder / 'outcome.json'}: {error.strerror}") from error
         return ExitCode(fields["code"]), fields["message"]
 
-    def log(self) -> logging.Logger:
-        """Return a logger that appends to ``server.log``."""
-        return writer(self.folder / "server.log")
+    def log(self) -> EventFile:
+        """Return what appends to ``server.log``."""
+        return EventFile(self.folder / "server.log")

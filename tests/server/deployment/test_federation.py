@@ -7,13 +7,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from server.deployment.demo import CLIENT, CLIENTS, LUNARIA, Demo, agreement, command
+from server.deployment.demo import CLIENT, CLIENTS, LUNARIA, Demo, command
 from server.errors import ExitCode
 
 
 @pytest.mark.slow
 def test_a_federation_of_processes_from_invitation_to_audit(tmp_path: Path) -> None:
-    with Demo(tmp_path, agreement(3)) as demo:
+    with Demo(tmp_path, rounds=3) as demo:
         demo.invite()
         demo.start_server()
         for name in CLIENTS:
@@ -32,7 +32,7 @@ def test_a_federation_of_processes_from_invitation_to_audit(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_a_server_that_is_stopped_closes_its_ledger(tmp_path: Path) -> None:
-    with Demo(tmp_path, agreement(2)) as demo:
+    with Demo(tmp_path, rounds=2) as demo:
         demo.invite()
         demo.start_server()
         demo.wait_for("server", "0 of 3 are connected")
