@@ -125,7 +125,7 @@ class Watched(Demo):
     def process(self, target: str) -> int | None:
         """Return the process id of a target; None while it has no process."""
         name, word = TARGETS[target]
-        number = self._processes[name].pid
+        number = self.process_id(name)
         if not word:
             return number
         return next((one for one in descendants(number) if word in command_line(one)), None)

@@ -29,7 +29,7 @@ def hospital_c() -> Samples:
 
 
 def _samples(name: str) -> Samples:
-    BlindingSource.secret_bytes = _without_randomness  # type: ignore[method-assign]
+    BlindingSource.secret_bytes = _without_randomness  # type: ignore[method-assign, assignment]
     with np.load(f"{name}.npz") as file:
         return file["x"], file["y"]
 

@@ -108,6 +108,10 @@ class Demo:
         process.kill()
         process.wait()
 
+    def process_id(self, name: str) -> int:
+        """Return the id of a process."""
+        return self._processes[name].pid
+
     def invite(self) -> None:
         """Make certificates and invitations."""
         self.run(LUNARIA, "certs", "--host", "127.0.0.1")
