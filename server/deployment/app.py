@@ -44,8 +44,8 @@ def main(grid: Grid, context: Context) -> None:
     try:
         deployment = home.deployment()
         plan = plan_of(deployment)
-        watched, observer = WatchedGrid(grid, log), RunLog(log, plan.agreement.rule.plan.logit_bits)
         home.wait_until_free()
+        watched, observer = WatchedGrid(grid, log), RunLog(log, plan.agreement.rule.plan.logit_bits)
         state = run_federation(plan, home.folder, watched, observer, stop, deployment.verify_backend, resumable=True)
         home.end(*outcome_of(state))
     except ServerError as error:

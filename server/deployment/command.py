@@ -66,16 +66,17 @@ def flower_server(
         _check_door(host, certs, key, insecure)
     wanted, home = read(agreement).federation.clients, ServerHome(state)
     deployment = Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend)
+    known = {} if insecure or close else read_members(members)  # Flower takes node keys under TLS only
+    if not insecure and not close and len(known) < wanted and home.standing() is None:
+        raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
     with home.held():
-        stands, events = home.prepare(deployment), Events(home.folder / "server.log", Console(log_format))
+        stands = home.prepare(deployment)
+        events = Events(home.folder / "server.log", Console(log_format))
         if stands is not None and stands.ended(state):
             code, message = stands.outcome()
         elif close:
             code, message = _close(home, deployment)
         else:
-            known = {} if insecure else read_members(members)  # Flower takes node keys under TLS only
-            if not insecure and stands is None and len(known) < wanted:
-                raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
             code, message = _run(home, known, (host, port), certs, key, events)
     if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
         raise _EndedError(message, code)
@@ -167,9 +168,9 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, e
         if stop.is_set() and not asked:
             asked = time.monotonic()
             home.ask_to_stop()
-            events.info("stopping", "stopping: the message in hand is finished; the ledger stays open")
+            events.info("stopping", "stopping: the message in hand is finished; the run stays open")
         if asked and time.monotonic() - asked > _STOP_SECONDS:
-            raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: it goes on with the same command")
+            raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: the same command goes on with it")
         time.sleep(_POLL_SECONDS)
 
 

@@ -44,9 +44,9 @@ class RunLog(Observer):
 
     def resumed(self, state: RunState) -> None:
         """Note where the run goes on."""
-        where, members = "is closed already" if state.closed else "goes on", len(state.members)
-        text = f"the run {where} after round {state.rounds}: {members} clients, {state.size} entries"
-        self._log.info("resumed", text, round=state.rounds, members=members, entries=state.size)
+        where = "is closed already" if state.closed else "goes on"
+        text = f"the run {where} after round {state.rounds}: {len(state.members)} clients, {state.size} entries"
+        self._log.info("resumed", text, round=state.rounds, members=len(state.members), entries=state.size)
 
     def round_begins(self, number: int, participants: int) -> None:
         """Note who was asked to train."""
@@ -103,13 +103,13 @@ class WatchedGrid(SelectedGrid):
         self._log = log
         self._asked: dict[str, tuple[str, float]] = {}
 
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever it is
+        """Pass on what a deployment's grid has beside: it says since when a node is connected."""
+        return getattr(self._grid, name)
+
     def get_node_ids(self) -> Iterable[int]:
         """Pass on."""
         return self._grid.get_node_ids()
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        """Return what the grid has besides: that of a deployment tells more of its nodes than their ids."""
-        return getattr(self._grid, name)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Pass on, and note what was sent."""

@@ -79,7 +79,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("--certs", "nowhere", "--key", "certs/server.key"), "cannot read nowhere"),
         ((*TLS, "--members", "nowhere"), "holds no node key"),
         ((*TLS, "--members", "one"), "holds 1 node keys: invite the others"),
-        ((*TLS, "--state", "full"), "holds a run already"),
+        ((*TLS, "--state", "full"), "holds a ledger, but not its key"),
         ((*TLS, "--verify-backend", "x"), "choose py_ecc or arkworks"),
         ((*TLS, "--agreement", "certs/ca.crt"), "is not TOML"),
         ((*TLS, "--nonsense"), "flower-server --help"),
