@@ -3,57 +3,33 @@
 import re
 import shutil
 import signal
-import sys
 import threading
-import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from clients import change_requests
-from clients.address import free_port, is_loopback, parse_address, reach
+from clients.address import is_loopback, parse_address
 from clients.change_requests import LEFT
 from clients.console import Console, LogFormat, shows_failures
 from clients.errors import EXPECTED, UNUSABLE, MemberError
-from clients.event_log import Events, Tail
-from clients.home import NEXT, SECRETS, VARIABLE, ClientHome, Settings
+from clients.event_log import Events
+from clients.home import SECRETS, ClientHome, Settings
 from clients.invitation import Invitation
 from clients.metrics import ClientMetrics
 from clients.monitoring import monitoring
 from clients.node_keys import public_of
-from clients.node_process import write_launcher
 from clients.notify import Notifier
 from clients.passphrase import open_vault
 from clients.private import only_user
-from clients.supervise import child, flower_environment
-from clients.vault import VARIABLE as VAULT_VARIABLE
-from clients.vault import in_memory
+from clients.session import Connection, follow
 from ledger.agreement import read
 from ledger.identity import node_digest
-
-RETRY_SECONDS, POLL_SECONDS, STOP_SECONDS = 3.0, 0.25, 120.0
-CONNECTED = "SuperNode ID: "
-"""What Flower's SuperNode prints once the server has accepted its key."""
-
-RECEIVED, ANSWERED = "Receiving: ", ("Sent successfully", "Failed to send message", "Ignoring reply message")
-"""What it prints when it takes a message, and when it is done with one."""
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-@dataclass(frozen=True)
-class Connection:
-    """How the server is reached."""
-
-    host: str
-    port: int
-    ca: Path | None
 
 
 @app.command()
@@ -123,9 +99,7 @@ def flower_client(
 
         with monitoring(metrics, counted.monitored(), events):
             notifier.ready()
-            while not stop.is_set():
-                if _wait_for_server(where, stop, events, beat):
-                    _connect(home, where, stop, events, beat)
+            follow(home, where, stop, events, beat)
         events.info("stopped", "stopped; start again with the same --state to go on")
 
 
@@ -196,78 +170,3 @@ def _connection(home: ClientHome, insecure: bool) -> Connection:
     if not ca.exists():
         raise MemberError("nothing says whom to trust: give --invitation FILE, or --ca FILE from the organiser")
     return Connection(host, port, ca)
-
-
-def _wait_for_server(where: Connection, stop: threading.Event, events: Events, beat: Callable[[], None]) -> bool:
-    """Return True as soon as the server answers, False when stopped before."""
-    said = False
-    while not stop.is_set():
-        beat()
-        if reach(where.host, where.port, where.ca):
-            return True
-        if not said:
-            events.info("waiting-for-server", f"nobody answers at {where.host}:{where.port}: waiting", server=f"{where.host}:{where.port}")
-            said = True
-        stop.wait(RETRY_SECONDS)
-    return False
-
-
-def _connect(home: ClientHome, where: Connection, stop: threading.Event, events: Events, beat: Callable[[], None]) -> None:
-    """Take part with the next node key where the server accepts it, and with the present one where it does not yet.
-
-    Raises
-    ------
-    MemberError
-        The server does not accept this client.
-    """
-    if where.ca and (home.folder / NEXT).exists() and (_take_part(home, where, NEXT, stop, events, beat) or stop.is_set()):
-        return
-    if not _take_part(home, where, "node.key", stop, events, beat) and not stop.is_set():
-        log = home.folder / "supernode.log"
-        raise MemberError(f"the server did not let this client in: does it know the node key? Flower's reasons are in {log}")
-
-
-def _take_part(home: ClientHome, where: Connection, name: str, stop: threading.Event, events: Events, beat: Callable[[], None]) -> bool:
-    """Run a SuperNode with the node key ``name`` until it ends or is to stop; whether the server let it in."""
-    folder = home.folder.resolve()
-    launcher = folder / "bin"
-    write_launcher(launcher, folder)
-    extra = {VARIABLE: str(folder)}
-    command = ["flower-supernode", "--superlink", f"{where.host}:{where.port}", "--port", str(free_port())]
-    log = Tail(folder / "supernode.log")
-    connected, busy, deadline = False, False, None
-    prepared = [sys.executable, "-m", "clients.prepared", str(folder)]
-    output = folder / "supernode.log"
-    with ExitStack() as held:
-        if where.ca is None:
-            command += ["--insecure"]
-        else:
-            node_key = held.enter_context(in_memory(home.read(name))) if home.vault else str(folder / name)
-            command += ["--auth-supernode-private-key", node_key, "--root-certificates", str(where.ca.resolve())]
-        if home.vault:
-            extra[VAULT_VARIABLE] = held.enter_context(in_memory(home.vault.key))
-        environment = flower_environment(folder / "flower", extra, launcher)
-        held.enter_context(child(prepared, environment, output))
-        process = held.enter_context(child(command, environment, output))
-        while True:
-            beat()
-            ended = process.poll() is not None
-            for line in log.lines():
-                if CONNECTED in line and not connected:
-                    connected = True
-                    if name == NEXT:
-                        home.adopt_next()
-                        events.info("node-key", "the server accepts the new node key: the old one is gone")
-                    events.info("connected", f"connected to {where.host}:{where.port}", server=f"{where.host}:{where.port}")
-                busy = (busy or RECEIVED in line) and not any(text in line for text in ANSWERED)
-            events.follow()
-            if stop.is_set() and deadline is None:
-                deadline = time.monotonic() + STOP_SECONDS
-                events.info("stopping", "stopping" + (": the message in hand is answered first" if busy else ""))
-            if ended or (deadline is not None and (not busy or time.monotonic() > deadline)):
-                break
-            time.sleep(POLL_SECONDS)
-    if connected and not stop.is_set():
-        events.warning("connection-lost", "the connection was lost: trying again")
-        stop.wait(RETRY_SECONDS)
-    return connected

@@ -4,6 +4,7 @@ It is Flower's program with one difference: the app is the one installed here. F
 holds; a data owner who does not trust the server runs only what they installed, and the bundle is not even unpacked.
 """
 
+import fcntl
 import os
 import shlex
 import sys
@@ -39,11 +40,11 @@ class LoggedApp:
     """A client app that writes a line for each message into the state folder's log."""
 
     def __init__(self, app: Callable[[Message, Context], Message], home: ClientHome) -> None:
-        self._app = app
+        self._app, self._folder = app, home.folder
         self._log = home.log()
 
     def __call__(self, message: Message, context: Context) -> Message:
-        """Answer a message."""
+        """Answer a message, one at a time: a process that was left behind by a SuperNode that was killed first finishes what it signs."""
         kind, began = message.metadata.message_type, time.monotonic()
         record = message.content.config_records.get(RECORD)
         number = record.get("round") if record is not None else None
@@ -52,7 +53,9 @@ class LoggedApp:
         if isinstance(number, int):
             about, what = {**about, "round": number}, f"{kind} of round {number}"
         try:
-            reply = self._app(message, context)
+            with (self._folder / "answering").open("w") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                reply = self._app(message, context)
         except (ClientError, LedgerError, ZkError) as error:
             self._log.warning("message-refused", f"{what}: refused: {error}", **about, reason=str(error))
             raise

@@ -174,9 +174,9 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, t
         if stop.is_set() and not asked:
             asked = time.monotonic()
             home.ask_to_stop()
-            telling.events.info("stopping", "stopping: the round in progress is given up, and begun again by the next start")
+            telling.events.info("stopping", "stopping: the message in hand is finished; the run stays open")
         if asked and time.monotonic() - asked > _STOP_SECONDS:
-            raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: its ledger is not closed, and still audits")
+            raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: the same command goes on with it")
         time.sleep(_POLL_SECONDS)
 
 
