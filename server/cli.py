@@ -22,6 +22,7 @@ from server.deployment.scale_command import scale
 from server.errors import EXPECTED, ExitCode, ServerError, exit_code
 from server.explorer_command import explorer
 from server.fork_command import fork_app
+from server.model_command import model
 from server.monitor_command import monitor
 from server.proof_command import verify_proof
 from server.publish_command import publish
@@ -184,6 +185,7 @@ def log_proof(
 log_app.command("verify")(verify_proof)
 app.command()(crate)
 app.command()(explorer)
+app.command()(model)
 app.command()(monitor)
 app.command()(publish)
 app.command("serve")(serve_ledger)
