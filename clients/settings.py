@@ -7,6 +7,7 @@
 ``seed``               of the partition. From the node's side or from ``lunaria simulate``, other than 0, of all secrets too: for
                        experiments only
 ``partition-id``       (node) this client's share, ``num-partitions`` the number of shares; without them the data is all its own
+``accounts``           (node, or ``lunaria simulate``) where clients want to be paid, separated by spaces, the first being client 0's
 ``secret-file``        (node only) 32 secret bytes, hexadecimal: the identity of a deployed client
 =====================  =====================================================================================================
 """
@@ -51,7 +52,8 @@ def member_from(context: Context, extra: Mapping[str, str | int] | None = None) 
         number,
         shares,
     )
-    return Member(secret, data, state, deterministic=secret_seed != 0)
+    accounts = str(own.get("accounts", "")).split()
+    return Member(secret, data, state, deterministic=secret_seed != 0, account=accounts[number] if number < len(accounts) else None)
 
 
 def local_data(spec: str, partition: str, samples: int, seed: int, number: int, shares: int, rule: Rule) -> Samples:

@@ -14,12 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic.alias_generators import to_snake
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from ledger.cosignature import CosignatureVerifier
 from ledger.errors import FormatError
 from ledger.note import VerifierKey
+from ledger.schema import Hex32, Name, Section, explain, kebab
 from zk.errors import RuleError
 from zk.rule import Loss, Plan, Rule
 
@@ -32,27 +32,18 @@ MAX_WEIGHTS = 1 << 26  # an update of so many is as much as an audit reads of on
 MAX_PROVED_VALUES = 1 << 24  # hidden values of a round: whoever proves or verifies holds as many at a time
 DROPOUTS = {0.0: 0, 0.2: 5, 0.5: 2}  # a rate, and one of how many units that is
 MAX_WITNESSES = 16  # the signatures that every reader of notes accepts
-Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$")]
-
-
-def _kebab(name: str) -> str:
-    return to_snake(name).replace("_", "-")
-
-
-class Section(BaseModel):
-    """Strict, immutable, without unknown fields; kebab-case outside."""
-
-    model_config = ConfigDict(
-        strict=True, frozen=True, extra="forbid", alias_generator=_kebab, populate_by_name=True, serialize_by_alias=True
-    )
+MAX_EXACT_SHAPLEY = 10  # participants: a round then has 1024 coalitions
+SETTLED_BYTES = 512  # of one client in a settlement entry, at most
+# smallest units of a currency: beyond 2^53, which canonical JSON has no integers for, so that it is written as text
+Price = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value), Field(pattern=r"^(0|[1-9][0-9]{0,29})$")]
 
 
 class Federation(Section):
     """Who takes part.
 
     ``clients`` enrolments are waited for; the run starts with ``minimum_clients`` good ones. ``members`` lists the Ed25519 public keys
-    that may enrol (hexadecimal); empty means anybody may.
+    that may enrol (hexadecimal); empty means anybody may. With ``node_keys`` an enrolment has to bind the node key that its client
+    connects with.
     """
 
     name: Name
@@ -61,6 +52,7 @@ class Federation(Section):
     minimum_samples: int = Field(default=1, ge=1)
     maximum_samples: int = Field(default=65_536, ge=1, le=1_048_576)
     members: tuple[Hex32, ...] = ()
+    node_keys: bool = Field(default=False, exclude_if=lambda value: not value)
 
 
 class Model(Section):
@@ -195,6 +187,28 @@ class Witnesses(Section):
     quorum: int = Field(default=0, ge=0)
 
 
+class Settlement(Section):
+    """What is paid for, and what is lost, every ``epoch`` rounds: amounts are integers in the smallest unit of a currency.
+
+    ``pot`` is shared, for each round with an aggregate, by the ``method``'s scores of the proved updates on the evaluation set whose
+    digest is ``evaluation`` (:mod:`ledger.contribution`). A score pays nothing below ``threshold`` per cent of the mean positive score,
+    or within ``deviations`` standard errors of zero; without a proof of training, an update that points where another does, their cosine
+    above ``similarity`` per cent, is a copy and scores nothing. ``licences`` are prices by client for each round that its data was used
+    in, ``penalty`` is lost for each false contribution, ``missed`` for each obligation that the server says was missed.
+    """
+
+    epoch: int = Field(ge=1, le=100_000)
+    evaluation: Hex32
+    pot: Price = "0"
+    method: Literal["shapley", "gtg-shapley", "leave-one-out"]
+    threshold: int = Field(default=10, ge=0, le=100)
+    deviations: int = Field(default=2, ge=0, le=10)
+    similarity: int = Field(default=99, ge=50, le=100)
+    licences: dict[Hex32, Price] = Field(default_factory=dict)
+    penalty: Price = "0"
+    missed: Price = "0"
+
+
 class Agreement(Section):
     """The whole agreement, with nothing left implicit (build one with :func:`read` or :func:`complete`)."""
 
@@ -209,6 +223,7 @@ class Agreement(Section):
     privacy: Privacy = Privacy()
     data: DataTerms = DataTerms()
     witnesses: Witnesses = Witnesses()
+    settlement: Settlement | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -252,6 +267,7 @@ class Agreement(Section):
             f"witnesses.quorum is {self.witnesses.quorum}, above the number of witnesses ({len(self.witnesses.keys)})",
         )
         _require_witnesses(self.witnesses.keys)
+        _require_settlement(self.settlement, federation.clients, rounds.participants)
         try:
             rule = self.rule
         except RuleError as error:
@@ -330,7 +346,7 @@ def read(path: Path) -> Agreement:
 
 
 def complete(fields: dict[str, Any]) -> Agreement:
-    """Fill in what may be left out (the fixed-point plan) and validate."""
+    """Fill in what may be left out (the fixed-point plan, the method of scoring) and validate."""
     filled = dict(fields)
     try:
         if "fixed-point" not in filled:
@@ -340,22 +356,14 @@ def complete(fields: dict[str, Any]) -> Agreement:
             dropout = DROPOUTS[training.dropout]
             plan = Plan.derive(training.learning_rate, training.batch, model.layers, history=history, dropout=dropout)
             filled["fixed-point"] = {name: getattr(plan, name.replace("-", "_")) for name in _plan_fields()}
+        if isinstance(filled.get("settlement"), dict):
+            few = _section(Rounds, "rounds", filled).participants <= MAX_EXACT_SHAPLEY
+            filled["settlement"] = {"method": "shapley" if few else "gtg-shapley", **filled["settlement"]}
         return Agreement.model_validate_json(_json(filled))
     except ValidationError as error:
         raise FormatError(explain(error)) from error
     except RuleError as error:
         raise FormatError(f"training: {error}") from error
-
-
-def explain(error: ValidationError) -> str:
-    """Return the first finding of a validation as one line: where, what, and what stood there."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ").replace("Extra inputs are not permitted", "unknown field")
-    given = first["input"]
-    shown = f" (got {given!r})" if isinstance(given, bool | int | float | str) and len(repr(given)) <= 80 else ""
-    more = f"; {error.error_count() - 1} more" if error.error_count() > 1 else ""
-    return f"{where}: {message}{shown}{more}" if where else f"{message}{more}"
 
 
 S = TypeVar("S", bound=Section)
@@ -378,7 +386,7 @@ def _decimal(value: float) -> Fraction:
 
 
 def _plan_fields() -> list[str]:
-    return [_kebab(name) for name in FixedPoint.model_fields]
+    return [kebab(name) for name in FixedPoint.model_fields]
 
 
 def _require_witnesses(keys: tuple[str, ...]) -> None:
@@ -389,6 +397,20 @@ def _require_witnesses(keys: tuple[str, ...]) -> None:
         except FormatError as error:
             raise ValueError(f"witnesses.keys.{place}: {error}") from error
     _require(len(set(publics)) == len(publics), "witnesses.keys lists a key twice: it would count twice")
+
+
+def _require_settlement(settlement: Settlement | None, clients: int, participants: int) -> None:
+    if settlement is None:
+        return
+    _require(
+        settlement.method != "shapley" or participants <= MAX_EXACT_SHAPLEY,
+        f"settlement.method is shapley, which takes at most {MAX_EXACT_SHAPLEY} rounds.participants: choose gtg-shapley",
+    )
+    lines = min(clients, participants * (settlement.epoch + 1))
+    _require(
+        SETTLED_BYTES * lines <= 62_600,
+        f"a settlement of {lines} clients does not fit an entry of 65,535 bytes: shorten settlement.epoch",
+    )
 
 
 def _require(condition: bool, message: str) -> None:

@@ -20,9 +20,12 @@ from ledger.entries import (
     Reference,
     Reveal,
     RoundEntry,
+    SettlementEntry,
     encode_entry,
 )
 from ledger.errors import VerificationError
+from ledger.membership import Membership
+from ledger.settlement import Score, Tally, difference, settle
 from ledger.verdicts import Reason
 
 
@@ -38,6 +41,8 @@ class RunState:
         Entry 0.
     members : list of EnrolmentStatement
         The enrolled clients; a client's number is its position.
+    membership : Membership
+        Which of them take part, and by which node keys.
     rounds : int
         Rounds done.
     model : Reference
@@ -48,6 +53,12 @@ class RunState:
         The contributions of the round in progress, where a second beacon chooses the provers.
     accepted : int
         Accepted updates in the last round.
+    tally : Tally
+        What happened since the last settlement.
+    epochs, settled : int
+        Settlements so far, and the rounds that they cover.
+    cut : bool
+        Whether the last settlement is of an epoch that was cut short: only the closing follows.
     closed : bool
         Whether the closing entry stands.
     """
@@ -55,16 +66,22 @@ class RunState:
     run: str
     opening: AgreementEntry
     members: list[EnrolmentStatement] = field(default_factory=list)
+    membership: Membership = field(default_factory=Membership.nobody)
     rounds: int = 0
     model: Reference = field(init=False)
     pending: dict[int, str] = field(default_factory=dict)
     standing: CommitmentsEntry | None = None
     accepted: int = 0
+    tally: Tally = field(init=False)
+    epochs: int = 0
+    settled: int = 0
+    cut: bool = False
     closed: bool = False
 
     def __post_init__(self) -> None:
         """Start from the first model."""
         self.model = self.opening.model
+        self.tally = Tally(self.opening.agreement)
 
     @classmethod
     def begin(cls, opening: AgreementEntry) -> "RunState":
@@ -79,7 +96,18 @@ class RunState:
     def size(self) -> int:
         """Number of entries so far."""
         commitments = self.rounds * self.opening.agreement.proof.chosen_later + (self.standing is not None)
-        return 1 + len(self.members) + commitments + self.rounds + self.closed
+        return 1 + len(self.members) + commitments + self.rounds + self.epochs + self.closed
+
+    @property
+    def settlement_due(self) -> bool:
+        """Whether the next entry must settle an epoch: it is over, or no other round may follow."""
+        rounds, rules = self.opening.agreement.rounds, self.opening.agreement.settlement
+        over = self.rounds == rounds.count or self.accepted < rounds.minimum_accepted
+        return rules is not None and self.rounds > self.settled and (over or self.rounds % rules.epoch == 0)
+
+    def settlement(self, scores: Mapping[int, Score]) -> SettlementEntry:
+        """Return the entry that settles the rounds since the last settlement, given what they were worth by client number."""
+        return settle(self.tally, self.members, scores, self.epochs + 1, self.settled + 1, self.rounds)
 
     @property
     def keys(self) -> list[str]:
@@ -87,14 +115,21 @@ class RunState:
         return [member.client for member in self.members]
 
     def participants(self, beacon: str) -> list[int]:
-        """Return the numbers of the clients that a beacon chooses."""
-        return participants(beacon, self.keys, self.opening.agreement.rounds.participants)
+        """Return the numbers of the clients that a beacon chooses, among those that take part."""
+        active, keys = self.membership.active, self.keys
+        chosen = participants(beacon, [keys[number] for number in active], self.opening.agreement.rounds.participants)
+        return [active[place] for place in chosen]
 
     def provers(self, beacon: str, reveals: Iterable[Reveal]) -> list[int]:
         """Return the numbers of the clients that the second beacon of the round in progress chooses, among those that revealed."""
         revealed = {reveal.client for reveal in reveals}
         digests = {item.client: item.contribution.digest for item in self._contributions if item.client in revealed}
         return provers(beacon, digests, self.opening.agreement.proof.provers(len(digests)))
+
+    @property
+    def enough_clients(self) -> bool:
+        """Whether so many take part as the agreement needs for a round."""
+        return len(self.membership.active) >= self.opening.agreement.federation.minimum_clients
 
     @property
     def _contributions(self) -> tuple[Contributed, ...]:
@@ -107,6 +142,10 @@ class RunState:
         _require(
             not federation.members or statement.client in federation.members,
             f"client {statement.client[:16]} is not among federation.members",
+        )
+        _require(
+            not federation.node_keys or statement.node is not None,
+            f"client {statement.client[:16]} binds no node key, which federation.node-keys demands",
         )
         _require(
             federation.minimum_samples <= statement.samples <= federation.maximum_samples,
@@ -138,6 +177,8 @@ class RunState:
             self._commitments(entry, contributions or {})
         elif isinstance(entry, RoundEntry):
             self._round(entry, contributions or {})
+        elif isinstance(entry, SettlementEntry):
+            self._settle(entry)
         else:
             self._close(entry)
 
@@ -150,6 +191,7 @@ class RunState:
             "enrolments do not stand in the order of their keys, or a key enrols twice",
         )
         _require(len(self.members) < self.opening.agreement.federation.clients, "more enrolments than federation.clients")
+        self.membership = self.membership.enrol(statement.client, statement.node)
         self.pending[len(self.members)] = statement.nonce
         self.members.append(statement)
 
@@ -161,6 +203,7 @@ class RunState:
         _require(clients == sorted(set(clients)), "contributions do not stand in ascending order of the clients")
         _require(set(clients) <= set(self.participants(entry.beacon)), "a contribution is by a client that the beacon did not choose")
         self.standing = entry
+        self.tally.add(entry)
         self.pending = {number: contributions[number].nonce for number in clients if number in contributions}
 
     def _round(self, entry: RoundEntry, contributions: Mapping[int, ContributionStatement]) -> None:
@@ -185,17 +228,24 @@ class RunState:
         else:
             samples = sum(self.members[number].samples for number in accepted)
             _require(entry.aggregate.samples == samples, f"the aggregate counts {entry.aggregate.samples} samples instead of {samples}")
+        membership = self.membership.after(entry.changes, self.run)
+        self.tally.add(entry)
         self.rounds, self.model, self.accepted, self.standing = entry.round, entry.model_after, len(accepted), None
+        self.membership = membership
         if later:  # what was revealed to choose the provers commits to the next nonce
-            self.pending = {reveal.client: reveal.nonce for reveal in entry.reveals if reveal.client in accepted}
+            pending = {reveal.client: reveal.nonce for reveal in entry.reveals if reveal.client in accepted}
         else:
-            self.pending = {number: contributions[number].nonce for number in accepted if number in contributions}
+            pending = {number: contributions[number].nonce for number in accepted if number in contributions}
+        # who takes part no longer is not asked for its nonce: this was settled before any of the others was revealed
+        self.pending = {number: nonce for number, nonce in pending.items() if number not in membership.ended}
 
     def _begin(self, entry: CommitmentsEntry | RoundEntry) -> None:
         """Check what a round's entries have in common: that it is this round's turn, and the nonces behind the beacon."""
         agreement = self.opening.agreement
-        _require(len(self.members) >= agreement.federation.minimum_clients, "a round with fewer clients than federation.minimum-clients")
+        _require(self.enough_clients, "a round with fewer clients than federation.minimum-clients")
         _require(entry.round == self.rounds + 1, f"round {entry.round} follows round {self.rounds}")
+        _require(not self.settlement_due, f"round {entry.round} begins before the rounds up to {self.rounds} are settled")
+        _require(not self.cut, f"round {entry.round} follows the settlement of an epoch that was cut short")
         _require(entry.round <= agreement.rounds.count, f"round {entry.round} is beyond rounds.count ({agreement.rounds.count})")
         _require(
             self.rounds == 0 or self.accepted >= agreement.rounds.minimum_accepted,
@@ -233,8 +283,19 @@ class RunState:
             proved = verdict.client in chosen and reason is not Reason.NO_PROOF
             _require((verdict.proof is not None) == proved, f"{who} is judged {reason} {'without' if proved else 'with'} a proof")
 
+    def _settle(self, entry: SettlementEntry) -> None:
+        """Check all of a settlement but its scores: they need the evaluation set."""
+        _require(self.opening.agreement.settlement is not None, "a settlement, but the agreement has no section for it")
+        _require(self.rounds > self.settled, "a settlement without a round since the last one")
+        scores = {line.client: Score(line.score, line.error) for line in entry.clients}
+        wrong = difference(entry, self.settlement(scores))
+        _require(wrong is None, wrong or "")
+        self.epochs, self.settled, self.cut = entry.epoch, entry.last, not self.settlement_due
+        self.tally = Tally(self.opening.agreement)
+
     def _close(self, entry: ClosingEntry) -> None:
-        rounds = self.opening.agreement.rounds
+        rounds, settles = self.opening.agreement.rounds, self.opening.agreement.settlement is not None
+        _require(not settles or self.settled == self.rounds, f"the run is closed before the rounds up to {self.rounds} are settled")
         _require(self.standing is None or entry.outcome == "interrupted", "the run is closed while contributions wait for their verdicts")
         _require(entry.rounds == self.rounds, f"the closing entry counts {entry.rounds} rounds instead of {self.rounds}")
         _require(entry.model == self.model.digest, "the closing entry names another model than the last round")
@@ -245,6 +306,10 @@ class RunState:
         _require(
             entry.outcome != "too-few-accepted" or (self.rounds > 0 and self.accepted < rounds.minimum_accepted),
             "the run is closed for too few accepted updates, but the last round had enough",
+        )
+        _require(
+            entry.outcome != "too-few-clients" or (self.rounds > 0 and not self.enough_clients),
+            "the run is closed for too few clients, but as many take part as federation.minimum-clients",
         )
         self.closed = True
 

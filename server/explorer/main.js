@@ -8,10 +8,18 @@ import { entriesSection, openEntry, searchResults } from "./entries_view.js";
 import { runOf } from "./run.js";
 import { openSource } from "./source.js";
 import { verify } from "./verify.js";
-import { agreementSection, modelsSection, participantsSection, proofsSection, roundsSection, verdictsSection } from "./views.js";
+import {
+  agreementSection,
+  modelsSection,
+  participantsSection,
+  proofsSection,
+  roundsSection,
+  settlementsSection,
+  verdictsSection,
+} from "./views.js";
 
 const AGAIN = 10_000; // milliseconds
-const MENU = ["checks", "curve", "rounds", "participants", "verdicts", "proofs", "models", "agreement", "entries"];
+const MENU = ["checks", "curve", "rounds", "participants", "verdicts", "proofs", "models", "settlements", "agreement", "entries"];
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const texts = read("texts");
@@ -56,6 +64,7 @@ function render(result) {
     verdictsSection(run, texts.verdicts),
     proofsSection(run),
     modelsSection(run),
+    ...(run.settlements.length ? [settlementsSection(run)] : []),
     agreementSection(run),
     entriesSection(result),
   ];
@@ -87,7 +96,7 @@ function place() {
 }
 
 function menu() {
-  const links = MENU.map((id) =>
+  const links = MENU.filter((id) => document.getElementById(id)).map((id) =>
     h("li", {}, h("a", { href: `#${id}` }, id === "checks" ? "Verification" : document.getElementById(`${id}-title`).textContent)),
   );
   document.getElementById("menu").replaceChildren(...links);

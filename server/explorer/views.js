@@ -75,7 +75,7 @@ export function participantsSection(run, texts) {
     const good = verdicts.filter(([, reason]) => reason === "accepted").length;
     return [
       String(client.number),
-      short(client.key),
+      [short(client.key), client.left && h("div", { class: "quiet" }, leftText(client.left))],
       client.samples.toLocaleString("en"),
       `${good} of ${verdicts.length}`,
       strip(run, client, texts),
@@ -88,6 +88,9 @@ export function participantsSection(run, texts) {
     paged(run.clients, (clients) => table("Participants", columns, clients.map(row))),
   );
 }
+
+const leftText = ({ round, reason }) =>
+  reason === null ? `withdrew after round ${round}` : `revoked by the operator after round ${round}: ${visible(reason)}`;
 
 // One mark for each of the last rounds: accepted, not accepted, not chosen.
 function strip(run, client, texts) {
@@ -220,5 +223,41 @@ export function modelsSection({ opening, rounds, closing }) {
       ),
     ),
     h("p", {}, end, closing ? entryLink(closing.index, "The closing entry") : null),
+  );
+}
+
+// What each client earned and lost, in the smallest unit of the agreed currency.
+export function settlementsSection({ settlements }) {
+  const columns = [
+    ["Epoch", ""],
+    ["Rounds", ""],
+    ["Client", "num"],
+    ["Score", "num"],
+    ["Standard error", "num"],
+    ["Contribution", "num"],
+    ["Licence", "num"],
+    ["Penalty", "num"],
+    ["Because of", ""],
+    ["Entry", ""],
+  ];
+  const rows = settlements.flatMap(({ entry, index }) =>
+    entry.clients.map((line) => [
+      String(entry.epoch),
+      `${entry.first} to ${entry.last}`,
+      String(line.client),
+      line.score.toLocaleString("en"),
+      line.error.toLocaleString("en"),
+      line.contribution,
+      line.licence,
+      line.penalty,
+      line.reasons.map(visible).join(", ") || "—",
+      entryLink(index),
+    ]),
+  );
+  return section(
+    "settlements",
+    "Settlements",
+    paged(rows, (some) => table("Settlements", columns, some)),
+    h("p", { class: "quiet" }, "Scores are not recomputed by this page; an audit that holds the evaluation set does that."),
   );
 }

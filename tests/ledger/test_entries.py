@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import ValidationError
 
-from ledger.agreement import Section, complete
+from ledger.agreement import complete
 from ledger.canonical import dump_json
 from ledger.entries import (
     ENROLMENT_PROOF,
@@ -26,6 +26,8 @@ from ledger.entries import (
     Reference,
     Reveal,
     RoundEntry,
+    Settled,
+    SettlementEntry,
     SignedContribution,
     SignedEnrolment,
     SignedStatement,
@@ -39,6 +41,7 @@ from ledger.entries import (
 )
 from ledger.errors import FormatError, VerificationError
 from ledger.identity import public_key, signing_key
+from ledger.schema import Section
 from ledger.verdicts import EXPLANATIONS, Reason
 
 # ---- a small run, also for the tests of the state machine, of judging and of messages
@@ -56,11 +59,12 @@ def changed(section: S, **fields: Any) -> S:  # noqa: ANN401 - any field of any 
 
 def opening_entry(**fields: Any) -> AgreementEntry:  # noqa: ANN401
     """Return entry 0 of a run of three clients and two rounds; sections of the agreement can be given, such as ``rounds``."""
-    agreement = {
+    agreement: dict[str, Any] = {
         "federation": {"name": "tests", "clients": 3, "minimum-clients": 2, "maximum-samples": 100, **fields.pop("federation", {})},
         "model": {"layers": [3, 16, 2], "seed": "5e" * 32, **fields.pop("model", {})},
         "training": {"batch": 4, "local-steps": 2, "learning-rate": 0.125},
         "rounds": {"count": 2, "participants": 2, "minimum-accepted": 1, **fields.pop("rounds", {})},
+        **{name: fields.pop(name) for name in ("proof", "settlement") if name in fields},
     }
     entry = AgreementEntry(
         run="a5" * 32,
@@ -133,6 +137,28 @@ EXAMPLES: dict[str, Entry] = {
     "enrolment": EnrolmentEntry(enrolment=SignedEnrolment.sign(enrolment(DIGEST, 0), KEYS[0])),
     "round": ROUND,
     "round without an aggregate": changed(ROUND, aggregate=None, test=None, verdicts=(), reveals=()),
+    "settlement": SettlementEntry(
+        epoch=1,
+        first=1,
+        last=1,
+        clients=(
+            Settled(
+                client=0,
+                account="0x" + "ab" * 20,
+                rounds=1,
+                score=-7,
+                error=3,
+                contribution="0",
+                licence="340282366920938463463374607431768211455",
+                penalty="0",
+                faults=0,
+                missed=1,
+                reasons=(Reason.NO_REPLY,),
+            ),
+        ),
+        total="340282366920938463463374607431768211455",
+        root=DIGEST,
+    ),
     "closing": ClosingEntry(outcome="completed", rounds=1, model=DIGEST),
 }
 EACH_KIND = pytest.mark.parametrize("entry", EXAMPLES.values(), ids=EXAMPLES)
@@ -325,9 +351,10 @@ def test_a_signature_by_another_key_is_refused(signed: SignedStatement) -> None:
 
 
 OTHER_VALUES: dict[str, object] = {
-    **dict.fromkeys(("run", "nonce", "model", "batch"), "ee" * 32),
+    **dict.fromkeys(("run", "nonce", "model", "batch", "node"), "ee" * 32),
     **dict.fromkeys(("rows", "commitment", "update", "blinds", "proof"), Reference(digest="ee" * 32, size=1, media_type=TENSOR)),
     "client": NAMES[2],
+    "account": "0x" + "ee" * 20,
     "samples": 11,
     "round": 2,
 }
