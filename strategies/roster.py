@@ -72,7 +72,7 @@ class Roster:
         """Wait until ``count`` members are there, ``seconds`` are over or the run is to stop; returns how many are."""
         pause, waited = 0.1, 0.0
         while True:
-            here = len(self.places())
+            here = len(self.places().keys() & set(self.recorder.state.membership.active))
             if here >= count or waited >= seconds or self.stop.is_set():
                 return here
             self.stop.wait(pause)

@@ -1,7 +1,7 @@
-"""Anchoring a ledger: the published checkpoint, the operator's signature, a quorum of witnesses', one transaction; and again when there is more.
+"""Anchoring a ledger: the published checkpoint, the operator's signature, a quorum of witnesses', one transaction; and so on.
 
-Training never waits for this: it runs in a process of its own (``flower-server --chain``, ``lunaria chain anchor --follow``) and only reads the
-run folder. Each step begins with what the chain says, so that a node that was restarted, rolled back or changed is told what it lacks.
+Training never waits for this: it runs in a process of its own (``flower-server --chain``, ``lunaria chain anchor --follow``) and only reads
+the run folder. Each step begins with what the chain says, so that a node that was restarted, rolled back or changed is told what it lacks.
 """
 
 import threading

@@ -1,7 +1,7 @@
 """``lunaria chain``: deploy, join, anchor, settle, claim, challenge, status, and what elections take.
 
-Keys come from an encrypted keystore or the environment (:mod:`server.chain.config`), never from an argument. Every call can be made again: what is
-done already is not done twice.
+Keys come from an encrypted keystore or the environment (:mod:`server.chain.config`), never from an argument. Every call can be made again:
+what is done already is not done twice.
 """
 
 import signal

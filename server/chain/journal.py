@@ -1,7 +1,7 @@
 """What is on its way to the chain: durable before it is sent, so that whoever is killed goes on with the same transaction.
 
-An action (``anchor/17``, say) has one nonce until one of its transactions is final or the nonce was used by another: of all that were sent for it,
-at most one can happen.
+An action (``anchor/17``, say) has one nonce until one of its transactions is final or the nonce was used by another: of all that were sent
+for it, at most one can happen.
 """
 
 import json

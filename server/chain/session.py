@@ -80,9 +80,8 @@ class Session:
             quote = self.node.quote(call, account.address, value)
             self.console.print(f"[bold]{quote.call}[/bold]", soft_wrap=True)
             pays = f", pays {value:,}" if value else ""
-            self.console.print(
-                f"  from {account.address}{pays}: {quote.gas:,} gas at most, {quote.cost / 1e18:.6f} ETH at {quote.fee / 1e9:.2f} gwei"
-            )
+            cost = f"{quote.gas:,} gas at most, {quote.cost / 1e18:.6f} ETH at {quote.fee / 1e9:.2f} gwei"
+            self.console.print(f"  from {account.address}{pays}: {cost}", soft_wrap=True)
             return False
         receipt = self.node.send(action, call, account, value, done=done, then=then)
         text = "done already" if receipt is None else f"{receipt['gasUsed']:,} gas, block {receipt['blockNumber']}"

@@ -129,15 +129,14 @@ def convict(session: Session, run: Path, files: list[Path]) -> None:
     signers = {key: signer(federation.domain.anchor(log, *key), signature) for key, signature in said.items()}
     with published(run) as ledger:
         for first, second in combinations(sorted(said), 2):
-            if signers[first] == signers[second]:
-                path = _contradiction(ledger, first, second)
-                if path is not None:
-                    call = federation.call("convict", *first, said[first], *second, said[second], path)
-                    guilty = signers[first]
-                    done = f"convict/{federation.address}/{guilty}"
-                    session.make(done, call, session.account(), done=lambda: not _slashable(federation, guilty))
-                    return
-    raise ServerError("no two of these statements contradict each other: nobody can be convicted with them")
+            path = _contradiction(ledger, first, second) if signers[first] == signers[second] else None
+            if path is not None:
+                break
+        else:
+            raise ServerError("no two of these statements contradict each other: nobody can be convicted with them")
+    guilty = signers[first]
+    call = federation.call("convict", *first, said[first], *second, said[second], path)
+    session.make(f"convict/{federation.address}/{guilty}", call, session.account(), done=lambda: not _slashable(federation, guilty))
 
 
 def _slashable(federation: Federation, who: str) -> int:
