@@ -125,7 +125,7 @@ class Roster:
                 if identifier:
                     self._questions[identifier] = place.node, request
         if self._questions:
-            for reply in self.grid.pull_messages(set(self._questions)):
+            for reply in self.grid.pull_messages(list(self._questions)):
                 asked = self._questions.pop(reply.metadata.reply_to_message_id, None)
                 if asked is not None:
                     self._answer(*asked, reply)
