@@ -128,7 +128,7 @@ def test_whoever_holds_the_key_is_the_member_and_the_last_one_counts(recorder: R
 
 
 def test_a_member_that_failed_to_say_who_it_is_is_asked_again_in_the_next_round(recorder: Recorder, members: list[Lasting]) -> None:
-    failed = []
+    failed: list[IdentifyRequest] = []
 
     def first_fails(request: IdentifyRequest, node: int) -> IdentifyReply:
         if not failed:
