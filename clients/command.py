@@ -165,10 +165,10 @@ def _take_part(home: ClientHome, where: Connection, stop: threading.Event) -> No
     MemberError
         The server does not accept this client.
     """
-    launcher = home.folder / "bin"
-    write_launcher(launcher)
     folder = home.folder.resolve()
-    environment = flower_environment(folder / "flower", {VARIABLE: str(folder)}, launcher.resolve())
+    launcher = folder / "bin"
+    write_launcher(launcher, folder)
+    environment = flower_environment(folder / "flower", {VARIABLE: str(folder)}, launcher)
     command = ["flower-supernode", "--superlink", f"{where.host}:{where.port}", "--port", str(free_port())]
     if where.key is None or where.ca is None:
         command += ["--insecure"]
@@ -176,7 +176,9 @@ def _take_part(home: ClientHome, where: Connection, stop: threading.Event) -> No
         command += ["--auth-supernode-private-key", str(where.key.resolve()), "--root-certificates", str(where.ca.resolve())]
     log, events = Tail(folder / "supernode.log"), Tail(folder / "client.log")
     connected, busy, deadline = False, False, None
-    with child(command, environment, folder / "supernode.log") as process:
+    prepared = [sys.executable, "-m", "clients.prepared", str(folder)]
+    output = folder / "supernode.log"
+    with child(prepared, environment, output), child(command, environment, output) as process:
         while True:
             ended = process.poll() is not None
             for line in log.lines():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flwr.app import Context, Message, MetricRecord
 
+from clients import launch
 from clients.app import client_app
 from clients.errors import ClientError
 from clients.home import VARIABLE, ClientHome
@@ -22,11 +23,12 @@ from zk.errors import ZkError
 NAME = "flwr-clientapp"
 
 
-def write_launcher(folder: Path) -> None:
-    """Write the program that the SuperNode finds by Flower's name before Flower's own."""
+def write_launcher(folder: Path, state: Path) -> None:
+    """Write the program that the SuperNode finds by Flower's name before Flower's own; it asks :mod:`clients.prepared` in ``state``."""
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / NAME
-    path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m clients.node_process "$@"\n', encoding="utf-8")
+    options = shlex.join([sys.executable, "-I", "-S", launch.__file__, str(state), "clients.node_process"])
+    path.write_text(f'#!/bin/sh\nexec {options} "$@"\n', encoding="utf-8")
     path.chmod(0o700)
 
 

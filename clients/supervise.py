@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 GRACE_SECONDS = 15.0
-_PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1
 _FLOWER = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",  # a call on loopback; Flower would look for work once a second
 }
 
 
@@ -69,7 +70,7 @@ def main() -> None:
     """Tie this process to its parent's life, then become the command: ``python -m clients.supervise PARENT COMMAND...``."""
     parent, command = int(sys.argv[1]), sys.argv[2:]
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it ended before it could be watched
         sys.exit(1)
     os.execvp(command[0], command)  # noqa: S606 - no shell

@@ -27,7 +27,7 @@ from zk.roots import square_root
 
 POINT_BYTES = 48
 COFACTOR = 0xD201000000010001  # 1 - z
-_HALF_LONG = 1 << 128  # below it a negative scalar is shorter than its residue
+_LONG = 1 << 128  # blinds and challenges; committed values and their negatives are below it
 _X_MASK = (1 << 381) - 1
 _SHORT = 1 << 14  # one long scalar makes a multi-scalar product of short ones several times slower
 Point = Any  # opaque: only the group that made it can read it
@@ -140,21 +140,23 @@ class Arkworks:
         return bytes(point.to_compressed_bytes())
 
     def msm(self, points: Sequence[Point], scalars: Sequence[int]) -> Point:
-        """See :class:`Group`; negative ones apart, and short ones, so that short ones stay short."""
+        """See :class:`Group`; negative ones apart, and short ones and long ones, since the longest sets the time for all."""
         _same_length(points, scalars)
         short = _short_scalars()
         kept = [(point, short[scalar]) for point, scalar in zip(points, scalars, strict=True) if 0 < scalar < _SHORT]
         total = ark.G1Point.multiexp_unchecked([point for point, _ in kept], [scalar for _, scalar in kept])
         positive: tuple[list[Point], list[ark.Scalar]] = ([], [])
         negative: tuple[list[Point], list[ark.Scalar]] = ([], [])
+        long: tuple[list[Point], list[ark.Scalar]] = ([], [])
         for point, scalar in zip(points, scalars, strict=True):
             if 0 <= scalar < _SHORT:
                 continue
             value = scalar % ORDER
-            opposite = ORDER - value
-            chosen, size = (negative, opposite) if opposite < _HALF_LONG else (positive, value)
+            size = min(value, ORDER - value)
+            chosen = long if size >= _LONG else positive if size == value else negative
             chosen[0].append(point)
-            chosen[1].append(ark.Scalar.from_le_bytes(size.to_bytes(32, "little")))
+            chosen[1].append(_scalar(value if chosen is long else size))
+        total += ark.G1Point.multiexp_unchecked(*long)
         return total + ark.G1Point.multiexp_unchecked(*positive) - ark.G1Point.multiexp_unchecked(*negative)
 
     def vanishes(self, points: Sequence[Point], scalars: Sequence[int]) -> bool:
@@ -162,6 +164,10 @@ class Arkworks:
         total = self.msm(points, scalars)
         # multiexp, not ``*``: the latter may use an endomorphism that is a multiplication inside the subgroup only
         return bool(ark.G1Point.multiexp_unchecked([total], [ark.Scalar(COFACTOR)]) == ark.G1Point.identity())
+
+
+def _scalar(value: int) -> ark.Scalar:
+    return ark.Scalar.from_le_bytes(value.to_bytes(32, "little"))
 
 
 @lru_cache(maxsize=1)

@@ -55,7 +55,21 @@ class CommitmentKey:
         if len(values) > self.width:
             raise ValueError(f"a row holds {self.width} values, got {len(values)}")
         used = [(point, int(value)) for point, value in zip(self.generators, values, strict=False) if value]
-        return self.group.msm([p for p, _ in used] + [self.blinding], [v for _, v in used] + [blind])
+        lowest = min((value for _, value in used), default=0)
+        if lowest >= 0 or 2 * len(used) < len(values):
+            return self.group.msm([p for p, _ in used] + [self.blinding], [v for _, v in used] + [blind])
+        # Of one sign, values are one multi-scalar product instead of two: v = (v + s) - s with s at least -v.
+        shift = 1 << (-lowest).bit_length()
+        shifted = [int(value) + shift for value in values]
+        points = [*self.generators[: len(values)], self._sum(len(values)), self.blinding]
+        return self.group.msm(points, [*shifted, -shift, blind])
+
+    def _sum(self, count: int) -> Point:
+        """Return the sum of the first ``count`` generators."""
+        sums = self.__dict__.setdefault("_sums", {})  # beside the fields, as cached_property does
+        if count not in sums:
+            sums[count] = self.group.msm(self.generators[:count], [1] * count)
+        return sums[count]
 
     def commit_rows(self, values: IntVector, blinds: Sequence[int]) -> list[Point]:
         """Commit to a flat tensor as ``rows_for(len(values))`` rows, one blind each."""

@@ -1,5 +1,6 @@
 """``flower-server``: the long-running server of a deployment."""
 
+import resource
 import signal
 import sys
 import threading
@@ -8,9 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from clients.address import is_loopback
 from clients.event_log import Tail
+from server.deployment.door import Door
 from server.deployment.gate import CALLS, SELF_REGISTRATION, check_pair, gate_app, serving
 from server.deployment.home import Deployment, ServerHome
 from server.deployment.node_keys import read_members
@@ -70,10 +73,12 @@ def flower_server(
         signal.signal(number, lambda *_: stop.set())
     if insecure:
         _say("INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates")
-    calls = CALLS | SELF_REGISTRATION if insecure else CALLS
+    _allow_many_files()
+    calls, door = CALLS | SELF_REGISTRATION if insecure else CALLS, Door()
+    keys = None if insecure else {public_key_to_bytes(key) for key in known.values()}
     with superlink(home, node_keys=not insecure) as link:
         link.register(known)
-        with serving(gate_app(link.address, link.ca, calls), host, port, certs, key):
+        with serving(gate_app(link.address, link.ca, keys, calls, door=door), host, port, certs, key, door):
             _say(f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}")
             run = link.start_run()
             code, message = _watch(home, link, run, stop)
@@ -116,6 +121,12 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event) -
         if asked and time.monotonic() - asked > _STOP_SECONDS:
             raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: its ledger is not closed, and still audits")
         time.sleep(_POLL_SECONDS)
+
+
+def _allow_many_files() -> None:
+    """Take as many open files as may be had: strangers' connections must not use up those that the server needs."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _say(text: str) -> None:

@@ -48,7 +48,7 @@ def test_another_flower_is_refused(home: ClientHome, monkeypatch: pytest.MonkeyP
 
 
 def test_the_launcher_is_found_by_flowers_name(tmp_path: Path) -> None:
-    write_launcher(tmp_path / "bin")
+    write_launcher(tmp_path / "bin", tmp_path)
     path = tmp_path / "bin" / "flwr-clientapp"
     assert "clients.node_process" in path.read_text(encoding="utf-8")
     assert path.stat().st_mode & 0o777 == 0o700

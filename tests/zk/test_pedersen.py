@@ -39,6 +39,14 @@ def test_a_multiple_of_a_commitment_commits_to_the_multiple(v: list[int], rho: i
     assert KEY.encode([KEY.group.msm([KEY.commit(v, rho)], [factor])]) == committed([factor * a for a in v], factor * rho)
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3), max_size=WIDTH), BLINDS)
+def test_a_commitment_is_the_sum_of_multiples_of_the_generators(values: list[int], blind: int) -> None:
+    points = [*KEY.generators[: len(values)], KEY.blinding]
+    terms = [KEY.group.msm([point], [value]) for point, value in zip(points, [*values, blind], strict=True)]
+    assert committed(values, blind) == KEY.encode([KEY.group.msm(terms, [1] * len(terms))])
+
+
 def test_a_unit_vector_is_its_generator_and_a_blind_alone_a_multiple_of_h() -> None:
     for place in range(WIDTH):
         assert KEY.encode([KEY.commit([int(i == place) for i in range(WIDTH)], 0)]) == KEY.encode([KEY.generators[place]])
