@@ -1,6 +1,5 @@
 """``flower-client``: the long-running client of one data owner, on Flower's SuperNode."""
 
-import re
 import shutil
 import signal
 import sys
@@ -19,6 +18,7 @@ from clients.home import VARIABLE, ClientHome, Settings
 from clients.invitation import Invitation
 from clients.node_process import write_launcher
 from clients.private import only_user, secret_file
+from clients.settings import parse_account
 from clients.supervise import child, flower_environment
 from ledger.agreement import read
 
@@ -28,8 +28,6 @@ CONNECTED = "SuperNode ID: "
 
 RECEIVED, ANSWERED = "Receiving: ", ("Sent successfully", "Failed to send message", "Ignoring reply message")
 """What it prints when it takes a message, and when it is done with one."""
-
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -118,9 +116,7 @@ def _account(home: ClientHome, account: str | None) -> str:
     kept = home.folder / "account"
     try:
         if account is not None:
-            if not _ADDRESS.fullmatch(account):
-                raise MemberError(f"--account {account} is no address: give 0x and 40 hexadecimal digits")
-            kept.write_text(account.lower(), encoding="ascii")
+            kept.write_text(parse_account(account), encoding="ascii")
         return kept.read_text(encoding="ascii") if kept.exists() else ""
     except OSError as error:
         raise MemberError(f"cannot use {kept}: {error.strerror}") from error

@@ -13,6 +13,7 @@
 """
 
 import os
+import re
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from clients.state import recall
 from zk.hashing import expand
 from zk.rule import Loss, Rule
 
+_ACCOUNT = re.compile(r"0x[0-9a-fA-F]{40}")
 TASKS: dict[Loss, Task] = {Loss.SOFTMAX: "classification", Loss.BINARY: "binary", Loss.SQUARED: "regression"}
 
 
@@ -53,7 +55,9 @@ def member_from(context: Context, extra: Mapping[str, str | int] | None = None) 
         shares,
     )
     accounts = str(own.get("accounts", "")).split()
-    return Member(secret, data, state, deterministic=secret_seed != 0, account=accounts[number] if number < len(accounts) else None)
+    return Member(
+        secret, data, state, deterministic=secret_seed != 0, account=parse_account(accounts[number]) if number < len(accounts) else None
+    )
 
 
 def local_data(spec: str, partition: str, samples: int, seed: int, number: int, shares: int, rule: Rule) -> Samples:
@@ -74,6 +78,19 @@ def _load(spec: str, task: Task, feature_bits: int, target_bits: int) -> DataSet
 def _indices(spec: str, task: Task, partition: str, shares: int, samples: int, seed: int) -> list[Indices]:
     dataset = _load(spec, task, 8, 8)
     return indices(parse_partition(partition), dataset.y_train, shares, samples or None, seed)
+
+
+def parse_account(text: str) -> str:
+    """Return an address of Ethereum in lower case.
+
+    Raises
+    ------
+    MemberError
+        It is none.
+    """
+    if not _ACCOUNT.fullmatch(text):
+        raise MemberError(f"account {text!r}: give 0x and 40 hexadecimal digits")
+    return text.lower()
 
 
 def _number(config: Mapping[str, object], name: str, default: int) -> int:

@@ -75,12 +75,16 @@ class Scoring:
 
     def add(self, done: Round) -> dict[int, Values]:
         """Score a round and return what each player's update was worth; updates that are no players' are left out."""
-        total = sum_of(done, list(done.updates))
         found = self._values(done) if done.entry.aggregate is not None else {}
         for client, values in found.items():
             self._sums[client] = _sum(self._sums[client], values) if client in self._sums else values
-        self._before = [] if self.agreement.proof.kind == "training" else [*done.updates.values(), total]
+        self.remember(done)
         return found
+
+    def remember(self, done: Round) -> None:
+        """Note a round that the next one may not repeat; :meth:`add` does so."""
+        if self.agreement.proof.kind == "none":
+            self._before = [*done.updates.values(), sum_of(done, list(done.updates))]
 
     def scores(self) -> dict[int, Score]:
         """Return the scores of the epoch so far, by client number.

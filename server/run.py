@@ -5,6 +5,7 @@
     RUN/agreement.toml     what was agreed
     RUN/ledger.db, evidence/, checkpoint
     RUN/keys/log.key       the log's signing key: secret, stays here
+    RUN/evaluation.npy     what contributions are measured on, where the agreement has settlements: public
     RUN/model.keras        the last model, with model.provenance.json beside it
 """
 
@@ -23,12 +24,15 @@ from clients.keras_models import save, to_keras
 from ledger.canonical import load_vector
 from ledger.entries import TestResult
 from ledger.errors import StorageError
+from ledger.evaluation import Evaluation as EvaluationSet
+from ledger.evidence import write_durably
 from ledger.judge import IntVector
 from ledger.log import Log
 from ledger.quorum import Policy
 from ledger.state import RunState
 from server.cosigner import Cosigner
 from server.errors import RunFailed, ServerError
+from server.evaluation_set import FILE as EVALUATION_FILE
 from server.planning import Plan
 from strategies.errors import StrategyError
 from strategies.exact_fedavg import ExactFedAvg
@@ -53,6 +57,8 @@ def run_federation(plan: Plan, folder: Path, grid: Grid, observer: Observer, sto
     signer = plan.signer(seed)
     _write_inputs(folder, plan, seed)
     agreement = plan.agreement
+    if plan.evaluation:
+        write_durably(folder / EVALUATION_FILE, plan.evaluation)
     key = commitment_key(GROUPS[verify_backend], agreement.row_width)
     opening = plan.opening(signer)
     try:
@@ -68,6 +74,7 @@ def run_federation(plan: Plan, folder: Path, grid: Grid, observer: Observer, sto
                 key,
                 evaluate=Evaluation(plan),
                 observer=observer,
+                evaluation=EvaluationSet.decode(plan.evaluation, agreement) if plan.evaluation else None,
                 stop=stop,
             )
             strategy.start(grid)

@@ -23,6 +23,7 @@ from flwr.supercore import log
 
 from ledger.canonical import dump_vector
 from ledger.entries import SCALARS, TENSOR, Aggregate, AgreementEntry, ClosingEntry, RoundEntry, TestResult
+from ledger.evaluation import Evaluation
 from ledger.judge import Expected, IntVector, add_up, sum_equation
 from ledger.log import Log
 from ledger.messages import RECORD, TrainRequest
@@ -36,6 +37,7 @@ from strategies.proving import prove_some
 from strategies.recorder import Recorder
 from strategies.replies import one_each, read_reply, stated_seconds
 from strategies.selection import SelectedGrid, exchange
+from strategies.settling import Settling
 from zk.equations import hold
 from zk.errors import RangeError
 from zk.field import encode_scalars
@@ -75,6 +77,8 @@ class Verified(Strategy):
         The new model on the server's test data; its result is recorded.
     observer : Observer, optional
         Is told how the run goes on.
+    evaluation : Evaluation, optional
+        The evaluation set that the agreement names, where it has settlements.
     stop : threading.Event, optional
         Set it to end the run cleanly: the round in progress is given up and the ledger closed as interrupted.
     """
@@ -89,11 +93,15 @@ class Verified(Strategy):
         *,
         evaluate: Evaluate | None = None,
         observer: Observer | None = None,
+        evaluation: Evaluation | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         self.strategy = strategy
         self.agreement = opening.agreement
         self.recorder = Recorder(log, opening, model)
+        if (evaluation is None) != (opening.agreement.settlement is None):
+            raise StrategyError("an evaluation set is needed exactly where the agreement has settlements")
+        self._settling = Settling(self.recorder, evaluation) if evaluation else None
         self.key = key
         self.evaluate = evaluate
         self.observer = observer or Observer()
@@ -135,6 +143,7 @@ class Verified(Strategy):
         result = Result(arrays=initial_arrays or to_arrays(self._rule, self._model))
         outcome: Literal["completed", "too-few-accepted", "interrupted"] = "completed"
         for number in range(1, rounds.count + 1):
+            self._settle()
             self._draw_beacon(grid, number, wait)
             messages = self.configure_train(number, result.arrays, train_config or ConfigRecord(), grid)
             replies = exchange(grid, messages, wait, self.stop)
@@ -160,8 +169,14 @@ class Verified(Strategy):
             if central is not None:
                 result.evaluate_metrics_serverapp[number] = central
         state = self.recorder.state
+        self._settle(ending=True)
         self.recorder.append(ClosingEntry(outcome=outcome, rounds=state.rounds, model=state.model.digest))
         return result
+
+    def _settle(self, *, ending: bool = False) -> None:
+        """Score what is new, and settle what is due."""
+        if self._settling is not None:
+            self._settling.follow(ending=ending)
 
     def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
         """Let the wrapped strategy address the participants that the beacon chose, and show each one the ledger."""
@@ -280,7 +295,7 @@ class Verified(Strategy):
     def _draw_beacon(self, grid: Grid, number: int, timeout: float) -> None:
         """Draw the beacon that chooses participants and batches."""
         began = time.monotonic()
-        state, last = self.recorder.state, self.recorder.log.size - 1
+        state, last = self.recorder.state, self.recorder.model_entry
 
         def ask(messages: Iterable[Message]) -> list[Message]:
             return exchange(grid, messages, timeout, self.stop)

@@ -41,6 +41,7 @@ from ledger.entries import (
     decode_contribution,
     decode_entry,
 )
+from ledger.evaluation import Evaluation
 from ledger.evidence import EvidenceStore
 from ledger.identity import public_key, signing_key
 from ledger.log import Cosign, Log
@@ -274,6 +275,7 @@ class Federation:
     timeout: float | None = None
     strategy: Callable[[Agreement], Strategy] = ExactFedAvg
     evaluate: Evaluate | None = None
+    evaluation: Evaluation | None = None
     observer: Observer = field(default_factory=Observer)
     stop: threading.Event = field(default_factory=threading.Event)
     grid: Grid | None = None
@@ -290,6 +292,7 @@ class Federation:
                 model,
                 commitment_key(GROUPS[self.backend], agreement.row_width),
                 evaluate=self.evaluate,
+                evaluation=self.evaluation,
                 observer=self.observer,
                 stop=self.stop,
             )

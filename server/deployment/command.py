@@ -19,6 +19,7 @@ from server.deployment.home import Deployment, ServerHome
 from server.deployment.node_keys import read_members
 from server.deployment.superlink import SuperLink, superlink
 from server.errors import ExitCode, RunFailed, ServerError
+from server.evaluation_set import read_evaluation
 
 _POLL_SECONDS, _FLOWER_EVERY, _STOP_SECONDS = 0.5, 10, 120.0
 
@@ -37,6 +38,9 @@ def flower_server(
     test_data: Annotated[str, typer.Option(help="Your own data set to test each model on. [default: none]")] = "",
     model: Annotated[str, typer.Option(help="FILE.keras, where the agreement names the first model by digest.")] = "",
     witness: Annotated[list[str] | None, typer.Option(help="Where a witness of the agreement is reached; once for each.")] = None,
+    evaluation_set: Annotated[
+        Path | None, typer.Option(help="The evaluation set that the agreement names, where it has a [settlement].")
+    ] = None,
     verify_backend: Annotated[str, typer.Option(help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")] = "py_ecc",
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node keys: only on this machine.")] = False,
 ) -> None:
@@ -62,12 +66,15 @@ def flower_server(
         raise ServerError("a server needs --certs and --key, made by 'lunaria certs'; to try it on this machine alone: --insecure")
     else:
         check_pair(certs, key)
-    wanted = read(agreement).federation.clients
+    accepted = read(agreement)
+    read_evaluation(evaluation_set, accepted)
+    wanted = accepted.federation.clients
     known = {} if insecure else read_members(members)  # Flower takes node keys under TLS only
     if not insecure and len(known) < wanted:
         raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
     home = ServerHome(state)
-    home.prepare(Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend))
+    evaluation = str(evaluation_set.resolve()) if evaluation_set else ""
+    home.prepare(Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend, evaluation))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
