@@ -1,4 +1,4 @@
-"""Flower's ClientApp: enrol, reveal, train, prove, evaluate. What a client does is in :mod:`clients.member`; here messages come and go."""
+"""Flower's ClientApp: one handler a message. What a client does is in :mod:`clients.member`; here messages come and go."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from clients.forks import keep_forks
 from clients.member import IntArray, Member
 from clients.settings import member_from
 from clients.state import remember
-from ledger.messages import RECORD, LedgerView, ProveRequest, RevealRequest, TrainRequest
+from ledger.messages import RECORD, IdentifyRequest, LedgerView, ProveRequest, RevealRequest, TrainRequest
 from zk.rule import Loss
 from zk.sgd import accuracy_counts, squared_error
 
@@ -40,6 +40,12 @@ def client_app(member_of: MemberFactory = member_from, keep: Keep = remember) ->
         keep(member, context)
         return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields())}))
 
+    @app.query("identify")
+    def identify(message: Message, context: Context) -> Message:
+        record = message.content.config_records.get(RECORD) or ConfigRecord()
+        reply = member_of(context).identify(IdentifyRequest.from_fields(record), context.node_id)
+        return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields())}))
+
     @app.query("reveal")
     def reveal(message: Message, context: Context) -> Message:
         member = member_of(context)
@@ -54,6 +60,7 @@ def client_app(member_of: MemberFactory = member_from, keep: Keep = remember) ->
         trainer = ExactTrainer(member.rule())
         with keep_forks():
             reply = member.prove(ProveRequest.from_fields(_record(message)), _view(message), _weights(message), trainer)
+        keep(member, context)
         seconds = MetricRecord({**member.seconds})
         return _reply(message, RecordDict({RECORD: ConfigRecord(reply.to_fields()), "metrics": seconds}))
 

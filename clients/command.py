@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from clients.address import free_port, is_loopback, parse_address, reach
-from clients.errors import MemberError
-from clients.event_log import Tail
+from clients.console import Console, LogFormat, shows_failures
+from clients.errors import EXPECTED, UNUSABLE, MemberError
+from clients.event_log import Events, Tail
 from clients.home import VARIABLE, ClientHome, Settings
 from clients.invitation import Invitation
 from clients.node_process import write_launcher
@@ -43,6 +44,7 @@ class Connection:
 
 
 @app.command()
+@shows_failures(EXPECTED, lambda error: UNUSABLE)
 def flower_client(
     data: Annotated[str, typer.Option(help="Your data: a file (.csv, .csv:COLUMN, .npz, .parquet) or module:function. It stays here.")],
     state: Annotated[Path, typer.Option(help="The folder with your identity and memory: secret. Never bring an old copy back.")],
@@ -56,6 +58,9 @@ def flower_client(
     account: Annotated[
         str | None, typer.Option(help="Where settlements pay you: an address of Ethereum, 0x and 40 hexadecimal digits.")
     ] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
+    ] = LogFormat.TEXT,
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node key: only for a server on this machine.")] = False,
 ) -> None:
     """Take part in a federation until you stop it (Ctrl-C, SIGTERM); the data never leaves this machine.
@@ -72,13 +77,14 @@ def flower_client(
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        _say(f"identity {home.identity()}")
+        events = Events(home.folder / "client.log", Console(log_format))
+        events.info("started", f"identity {home.identity()}", identity=home.identity())
         if insecure:
-            _say("INSECURE: without TLS and node keys, whoever can log into this machine may read your updates")
+            events.warning("insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may read your updates")
         while not stop.is_set():
-            if _wait_for_server(where, stop):
-                _take_part(home, where, stop)
-    _say("stopped; start again with the same --state to go on")
+            if _wait_for_server(where, stop, events):
+                _take_part(home, where, stop, events)
+        events.info("stopped", "stopped; start again with the same --state to go on")
 
 
 def _files(
@@ -140,20 +146,20 @@ def _connection(home: ClientHome, insecure: bool) -> Connection:
     return Connection(host, port, ca, key)
 
 
-def _wait_for_server(where: Connection, stop: threading.Event) -> bool:
+def _wait_for_server(where: Connection, stop: threading.Event, events: Events) -> bool:
     """Return True as soon as the server answers, False when stopped before."""
     said = False
     while not stop.is_set():
         if reach(where.host, where.port, where.ca):
             return True
         if not said:
-            _say(f"nobody answers at {where.host}:{where.port}: waiting")
+            events.info("waiting-for-server", f"nobody answers at {where.host}:{where.port}: waiting", server=f"{where.host}:{where.port}")
             said = True
         stop.wait(RETRY_SECONDS)
     return False
 
 
-def _take_part(home: ClientHome, where: Connection, stop: threading.Event) -> None:
+def _take_part(home: ClientHome, where: Connection, stop: threading.Event, events: Events) -> None:
     """Run a SuperNode until it ends or is to stop; returns when the server may be tried again.
 
     Raises
@@ -170,7 +176,7 @@ def _take_part(home: ClientHome, where: Connection, stop: threading.Event) -> No
         command += ["--insecure"]
     else:
         command += ["--auth-supernode-private-key", str(where.key.resolve()), "--root-certificates", str(where.ca.resolve())]
-    log, events = Tail(folder / "supernode.log"), Tail(folder / "client.log")
+    log = Tail(folder / "supernode.log")
     connected, busy, deadline = False, False, None
     prepared = [sys.executable, "-m", "clients.prepared", str(folder)]
     output = folder / "supernode.log"
@@ -180,13 +186,12 @@ def _take_part(home: ClientHome, where: Connection, stop: threading.Event) -> No
             for line in log.lines():
                 if CONNECTED in line and not connected:
                     connected = True
-                    _say(f"connected to {where.host}:{where.port}")
+                    events.info("connected", f"connected to {where.host}:{where.port}", server=f"{where.host}:{where.port}")
                 busy = (busy or RECEIVED in line) and not any(text in line for text in ANSWERED)
-            for line in events.lines():
-                sys.stderr.write(line + "\n")
+            events.follow()
             if stop.is_set() and deadline is None:
                 deadline = time.monotonic() + STOP_SECONDS
-                _say("stopping" + (": the message in hand is answered first" if busy else ""))
+                events.info("stopping", "stopping" + (": the message in hand is answered first" if busy else ""))
             if ended or (deadline is not None and (not busy or time.monotonic() > deadline)):
                 break
             time.sleep(POLL_SECONDS)
@@ -195,9 +200,5 @@ def _take_part(home: ClientHome, where: Connection, stop: threading.Event) -> No
     if not connected:
         log_file = folder / "supernode.log"
         raise MemberError(f"the server did not let this client in: does it know the node key? Flower's reasons are in {log_file}")
-    _say("the connection was lost: trying again")
+    events.warning("connection-lost", "the connection was lost: trying again")
     stop.wait(RETRY_SECONDS)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")

@@ -5,10 +5,9 @@ import sys
 
 import click
 
-from clients.errors import ClientError
-from ledger.errors import LedgerError
+from clients.errors import EXPECTED, UNUSABLE
 
-UNUSABLE, NOT_INSTALLED, INTERRUPTED = 2, 4, 130
+NOT_INSTALLED, INTERRUPTED = 4, 130
 
 
 def main() -> None:
@@ -20,7 +19,7 @@ def main() -> None:
         sys.exit(NOT_INSTALLED)
     os.umask(0o077)  # keys and memory are for their owner
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(UNUSABLE)
@@ -29,6 +28,6 @@ def main() -> None:
         sys.exit(UNUSABLE)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
-    except (ClientError, LedgerError) as error:
+    except EXPECTED as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(UNUSABLE)

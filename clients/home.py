@@ -7,22 +7,22 @@
     STATE/member.json     what the member remembers (:class:`clients.member.MemberState`): secret
     STATE/account         where it wants to be paid, if it said so
     STATE/settings.json   what ``flower-client`` was started with, for the process of each message
-    STATE/client.log      a line an event;  STATE/supernode.log  what Flower had to say
+    STATE/client.log      a line of JSON an event;  STATE/supernode.log  what Flower had to say
 
 Flower keeps a client's context in the memory of its SuperNode, and it is lost with it: here each change is on disk before the reply
 that depends on it leaves.
 """
 
 import json
-import logging
 import os
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
 from clients.errors import MemberError
-from clients.event_log import writer
-from clients.member import Member, MemberState
+from clients.event_log import EventFile
+from clients.member import Member
+from clients.memory import MemberState
 from clients.private import secret_file
 from clients.settings import local_data
 from ledger.agreement import read
@@ -103,9 +103,9 @@ class ClientHome:
             values = {name: value.hex() if isinstance(value, bytes) else value for name, value in vars(member.state).items()}
             write_durably(self.folder / "member.json", json.dumps({"format": FORMAT, **values}).encode())
 
-    def log(self) -> logging.Logger:
-        """Return a logger that appends to ``client.log``."""
-        return writer(self.folder / "client.log")
+    def log(self) -> EventFile:
+        """Return what appends to ``client.log``."""
+        return EventFile(self.folder / "client.log")
 
     def _secret(self) -> bytes:
         path = self.folder / "identity.key"

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from clients.checks import agreement_entry, commits_to, first_model, model_in, nonces_by_client, round_after, settlements_after
 from clients.commitments import client_key, commit_data, data_blinds, prove_enrolment
 from clients.errors import MemberError
+from clients.memory import MemberState, question
 from ledger.agreement import Agreement
 from ledger.beacon import NONCE_BYTES, batch_digest, batch_indices, beacon, commit_nonce, first_link, provers
-from ledger.canonical import digest, dump_vector
-from ledger.checkpoint import Checkpoint, parse_checkpoint
+from ledger.canonical import digest, dump_vector, load_vector
 from ledger.enrolment import enrolment_claims
 from ledger.entries import (
     ENROLMENT_PROOF,
@@ -27,7 +27,6 @@ from ledger.entries import (
     SCALARS,
     TENSOR,
     TRAINING_PROOF,
-    AgreementEntry,
     CommitmentsEntry,
     ContributionStatement,
     EnrolmentStatement,
@@ -43,12 +42,24 @@ from ledger.entries import (
 )
 from ledger.identity import public_key, signing_key
 from ledger.judge import Expected, training_statement
-from ledger.messages import EnrolReply, Fields, LedgerView, ProveReply, ProveRequest, RevealReply, RevealRequest, TrainReply, TrainRequest
-from ledger.note import parse as parse_note
+from ledger.messages import (
+    EnrolReply,
+    IdentifyReply,
+    IdentifyRequest,
+    LedgerView,
+    ProveReply,
+    ProveRequest,
+    RevealReply,
+    RevealRequest,
+    TrainReply,
+    TrainRequest,
+    identity_claim,
+)
 from ledger.quorum import Policy
 from zk.blinding import BlindingSource
 from zk.dropout import dropped_units
 from zk.field import encode_scalars
+from zk.hashing import frame, unframe
 from zk.rule import Rule
 from zk.sgd import check_features, check_labels, check_norm, flatten, unflatten, update_of
 from zk.tables import tables_digest
@@ -65,55 +76,6 @@ class Trainer(Protocol):
 
     def train(self, weights: Sequence[IntArray], x: IntArray, y: IntArray, dropped: Sequence[IntArray]) -> list[IntArray]:
         """Return the weights after the rule's steps on these samples, in their order, without the hidden units that are dropped."""
-
-
-@dataclass(frozen=True)
-class MemberState(Fields):
-    """What a client remembers between messages. Secret: it never leaves the client.
-
-    Attributes
-    ----------
-    agreement : bytes
-        Entry 0, as accepted.
-    checkpoint : bytes
-        The last checkpoint seen, a signed note.
-    enrolment : bytes
-        The signed enrolment.
-    rows : bytes
-        The commitments to its samples, 48 bytes each.
-    row_seed : bytes
-        Expands to their blinds.
-    statement : bytes
-        The last statement that it signed, whose entry commits to ``nonce``.
-    nonce : bytes
-        To be revealed for the next beacon that chooses participants.
-    revealed, contributed, opened : int
-        The rounds for which a nonce was revealed, a contribution made, and a nonce revealed to choose the provers; 0 for none.
-    """
-
-    agreement: bytes
-    checkpoint: bytes
-    enrolment: bytes
-    rows: bytes
-    row_seed: bytes
-    statement: bytes
-    nonce: bytes
-    revealed: int = 0
-    contributed: int = 0
-    opened: int = 0
-
-    @property
-    def run(self) -> str:
-        """The digest of entry 0."""
-        return digest(self.agreement)
-
-    def opening(self) -> AgreementEntry:
-        """Return entry 0, parsed."""
-        return agreement_entry(self.agreement)
-
-    def last(self) -> Checkpoint:
-        """Return the last checkpoint seen."""
-        return parse_checkpoint(parse_note(self.checkpoint).text)
 
 
 @dataclass
@@ -164,6 +126,9 @@ class Member:
             raise MemberError(
                 "this client has enrolled already, and has taken part since: give it a state folder of its own for another run"
             )
+        if self.state is not None and self.state.kept:
+            self.state = replace(self.state, checkpoint=view.checkpoint)
+            return EnrolReply(self.state.enrolment, self.state.rows, self.state.kept)
         rule = opening.agreement.rule
         if opening.model.digest != first_model(opening.agreement):
             raise MemberError("the first model is not the one that the agreement gives: it would be the server's choice")
@@ -190,8 +155,22 @@ class Member:
             account=self.account,
         )
         signed = SignedEnrolment.sign(statement, key).encode()
-        self.state = MemberState(view.entry, view.checkpoint, signed, points, row_seed, signed, nonce)
+        self.state = MemberState(view.entry, view.checkpoint, signed, points, row_seed, signed, nonce, kept=proof)
         return EnrolReply(signed, points, proof)
+
+    def identify(self, request: IdentifyRequest, node: int) -> IdentifyReply:
+        """Show which member of the run is at this node, and how much of the ledger it has seen.
+
+        Raises
+        ------
+        MemberError
+            This client has enrolled in no run, or in another one.
+        """
+        state, key = self._enrolled(), signing_key(self.secret)
+        if request.run != state.run:
+            raise MemberError("the server asks for another run than the one this client takes part in: give that one another state folder")
+        client, size = public_key(key), state.last().size
+        return IdentifyReply(client, size, key.sign(identity_claim(request, node, client, size)))
 
     def reveal(self, request: RevealRequest, view: LedgerView) -> RevealReply:
         """Reveal the nonce for a round, or the one that helps to choose its provers, once the ledger holds the commitment to it.
@@ -209,7 +188,7 @@ class Member:
         later = isinstance(entry, CommitmentsEntry)
         if (state.opened if later else state.revealed) >= request.round and checkpoint != state.last():
             raise MemberError(f"the nonce of round {request.round} is out already, for another checkpoint")
-        state = replace(state, checkpoint=view.checkpoint)
+        state = replace(state, checkpoint=view.checkpoint, asked=b"", kept=b"")  # what was answered before stands in the ledger
         if later:
             self.state = replace(state, opened=request.round)
             return RevealReply(self._first_link())
@@ -248,12 +227,18 @@ class Member:
             raise MemberError(f"the model that the server sent is not the one that the ledger has for round {request.round}")
         if isinstance(entry, RoundEntry) and view.entry_index != checkpoint.size - 1 - settlements_after(entry, opening.agreement):
             raise MemberError("the server does not show the last entry of its ledger")
+        nonces = nonces_by_client(request, opening.agreement)
+        asked = question(b"train", request, checkpoint, model)
+        if state.kept and asked == state.asked:
+            said = decode_contribution(state.statement).statement
+            tensor, *parts = unframe(state.kept)
+            self.state, self.seconds = replace(state, checkpoint=view.checkpoint), {}
+            return unflatten(rule, load_vector(tensor, rule.size, "the kept update")), said.samples, TrainReply(state.statement, *parts)
         if not state.contributed < request.round <= opening.agreement.rounds.count:
             raise MemberError(
                 f"the server asks for round {request.round}: this client has contributed up to round {state.contributed}, "
                 f"and there are {opening.agreement.rounds.count} rounds"
             )
-        nonces = nonces_by_client(request, opening.agreement)
         committed = request.round == 1 or commits_to(entry, state.statement)
         if committed and (state.revealed != request.round or state.nonce not in request.nonces):
             raise MemberError("the beacon leaves out the nonce that this client committed to")
@@ -297,9 +282,12 @@ class Member:
             nonce=commit_nonce(run, client, first_link(run, client, nonce) if opening.agreement.proof.chosen_later else nonce),
         )
         signed = SignedContribution.sign(statement, key).encode()
-        self.state = replace(state, checkpoint=view.checkpoint, statement=signed, nonce=nonce, contributed=request.round)
+        reply = TrainReply(signed, commitment, encode_scalars(blinds), proof)
+        kept = frame(encoded, reply.commitment, reply.blinds, reply.proof)
+        state = replace(state, checkpoint=view.checkpoint, statement=signed, nonce=nonce, contributed=request.round)
+        self.state = replace(state, asked=asked, kept=kept)
         self.seconds = {"training-s": trained_at - began, "proving-s": proved_at - trained_at}
-        return unflatten(rule, update), len(x), TrainReply(signed, commitment, encode_scalars(blinds), proof)
+        return unflatten(rule, update), len(x), reply
 
     def prove(self, request: ProveRequest, view: LedgerView, weights: Sequence[IntArray], trainer: Trainer) -> ProveReply:
         """Prove the contribution that stands in the ledger, when the second beacon chose it.
@@ -319,6 +307,10 @@ class Member:
         if view.entry_index != checkpoint.size - 1 or state.opened != request.round or checkpoint != state.last():
             raise MemberError(f"the checkpoint changed after the nonces that choose the provers of round {request.round} were revealed")
         nonces = nonces_by_client(request, opening.agreement)
+        asked = question(b"prove", request, checkpoint, "")
+        if state.kept and asked == state.asked:
+            self.seconds = {}
+            return ProveReply(*unframe(state.kept))
         if self._first_link().hex() not in nonces.values():
             raise MemberError("the choice of provers leaves out the nonce that this client committed to")
         contributed = {item.client: item.contribution.digest for item in entry.contributions if item.client in nonces}
@@ -338,7 +330,9 @@ class Member:
         self.seconds = {"proving-s": time.perf_counter() - began}
         reference = Reference.of(proof, TRAINING_PROOF)
         statement = ProofStatement(run=run, round=request.round, client=said.client, contribution=digest(state.statement), proof=reference)
-        return ProveReply(SignedProof.sign(statement, signing_key(self.secret)).encode(), proof)
+        reply = ProveReply(SignedProof.sign(statement, signing_key(self.secret)).encode(), proof)
+        self.state = replace(state, checkpoint=view.checkpoint, asked=asked, kept=frame(reply.statement, reply.proof))
+        return reply
 
     def _first_link(self) -> bytes:
         """Return the nonce that helps to choose the provers."""

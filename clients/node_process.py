@@ -41,19 +41,29 @@ class LoggedApp:
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer a message."""
-        what, began = message.metadata.message_type, time.monotonic()
+        kind, began = message.metadata.message_type, time.monotonic()
         try:
             reply = self._app(message, context)
         except (ClientError, LedgerError, ZkError) as error:
-            self._log.warning("%s: refused: %s", what, error)
+            self._log.warning("message-refused", f"{kind}: refused: {error}", type=kind, reason=str(error))
             raise
         except Exception as error:
-            self._log.error("%s: failed: %s: %s; the details are in supernode.log", what, type(error).__name__, error)
+            text = f"{kind}: failed: {type(error).__name__}: {error}; the details are in supernode.log"
+            self._log.error("message-failed", text, type=kind, reason=type(error).__name__)
             raise
-        metrics = reply.content.metric_records.get("metrics") or MetricRecord()
-        parts = [f"{name.removesuffix('-s')} {metrics[name]:.1f} s" for name in ("training-s", "proving-s") if name in metrics]
-        self._log.info("%s: answered in %.1f s%s", what, time.monotonic() - began, f" ({', '.join(parts)})" if parts else "")
+        seconds = {"total": round(time.monotonic() - began, 3), **_stated(reply)}
+        parts = [f"{name} {value:.1f} s" for name, value in seconds.items() if name != "total"]
+        more = f" ({', '.join(parts)})" if parts else ""
+        text = f"{kind}: answered in {seconds['total']:.1f} s{more}"
+        self._log.info("message-answered", text, type=kind, seconds=seconds)
         return reply
+
+
+def _stated(reply: Message) -> dict[str, float]:
+    """Return the seconds that the member measured itself."""
+    metrics = reply.content.metric_records.get("metrics") or MetricRecord()
+    values = {name: metrics.get(f"{name}-s") for name in ("training", "proving")}
+    return {name: round(value, 3) for name, value in values.items() if isinstance(value, float)}
 
 
 def main() -> None:

@@ -2,29 +2,38 @@
 
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from clients.errors import MemberError
+from ledger.evidence import sync_folder
 
 
 def secret_file(path: Path, text: str) -> bool:
     """Write a file that only its owner can read, unless it exists; whether it was written.
+
+    It is there as a whole or not at all, whenever the process is ended.
 
     Raises
     ------
     OSError
         It cannot be written.
     """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)
+        sync_folder(path.parent)
     except FileExistsError:
         return False
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    finally:
+        temporary.unlink()
     return True
 
 

@@ -1,9 +1,12 @@
 """A client's memory between messages, kept in Flower's context: it stays on the client's side."""
 
+from dataclasses import replace
+
 from flwr.app import ConfigRecord, Context
 
 from clients.errors import MemberError
-from clients.member import Member, MemberState
+from clients.member import Member
+from clients.memory import MemberState
 
 _KEY = "lunaria-member"
 
@@ -20,6 +23,7 @@ def recall(context: Context) -> tuple[bytes | None, MemberState | None]:
 
 
 def remember(member: Member, context: Context) -> None:
-    """Keep what the member must know when the next message comes."""
+    """Keep what the member must know when the next message comes; not its last answer, which nobody asks for again in one process."""
     if member.state is not None:
-        context.state[_KEY] = ConfigRecord({"secret": member.secret, **member.state.to_fields()})
+        state = replace(member.state, asked=b"", kept=b"")
+        context.state[_KEY] = ConfigRecord({"secret": member.secret, **state.to_fields()})

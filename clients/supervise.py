@@ -66,11 +66,16 @@ def _end_group(group: int) -> None:
         return
 
 
+def end_with_parent(number: signal.Signals) -> None:
+    """Have the kernel send this process a signal when the one that started it ends, however it ends; nothing where there is no Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+
+
 def main() -> None:
     """Tie this process to its parent's life, then become the command: ``python -m clients.supervise PARENT COMMAND...``."""
     parent, command = int(sys.argv[1]), sys.argv[2:]
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(signal.SIGTERM)
     if os.getppid() != parent:  # it ended before it could be watched
         sys.exit(1)
     os.execvp(command[0], command)  # noqa: S606 - no shell

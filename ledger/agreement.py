@@ -14,12 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic.alias_generators import to_snake
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from ledger.cosignature import CosignatureVerifier
 from ledger.errors import FormatError
 from ledger.note import VerifierKey
+from ledger.schema import Hex32, Name, Section, explain, kebab
 from zk.errors import RuleError
 from zk.rule import Loss, Plan, Rule
 
@@ -34,29 +34,16 @@ DROPOUTS = {0.0: 0, 0.2: 5, 0.5: 2}  # a rate, and one of how many units that is
 MAX_WITNESSES = 16  # the signatures that every reader of notes accepts
 MAX_EXACT_SHAPLEY = 10  # participants: a round then has 1024 coalitions
 SETTLED_BYTES = 512  # of one client in a settlement entry, at most
-Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$")]
 # smallest units of a currency: beyond 2^53, which canonical JSON has no integers for, so that it is written as text
 Price = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value), Field(pattern=r"^(0|[1-9][0-9]{0,29})$")]
-
-
-def _kebab(name: str) -> str:
-    return to_snake(name).replace("_", "-")
-
-
-class Section(BaseModel):
-    """Strict, immutable, without unknown fields; kebab-case outside."""
-
-    model_config = ConfigDict(
-        strict=True, frozen=True, extra="forbid", alias_generator=_kebab, populate_by_name=True, serialize_by_alias=True
-    )
 
 
 class Federation(Section):
     """Who takes part.
 
     ``clients`` enrolments are waited for; the run starts with ``minimum_clients`` good ones. ``members`` lists the Ed25519 public keys
-    that may enrol (hexadecimal); empty means anybody may.
+    that may enrol (hexadecimal); empty means anybody may. With ``node_keys`` an enrolment has to bind the node key that its client
+    connects with.
     """
 
     name: Name
@@ -65,6 +52,7 @@ class Federation(Section):
     minimum_samples: int = Field(default=1, ge=1)
     maximum_samples: int = Field(default=65_536, ge=1, le=1_048_576)
     members: tuple[Hex32, ...] = ()
+    node_keys: bool = Field(default=False, exclude_if=lambda value: not value)
 
 
 class Model(Section):
@@ -216,7 +204,7 @@ class Settlement(Section):
     threshold: int = Field(default=10, ge=0, le=100)
     deviations: int = Field(default=2, ge=0, le=10)
     similarity: int = Field(default=99, ge=50, le=100)
-    licences: dict[Hex32, Price] = {}
+    licences: dict[Hex32, Price] = Field(default_factory=dict)
     penalty: Price = "0"
     missed: Price = "0"
 
@@ -378,17 +366,6 @@ def complete(fields: dict[str, Any]) -> Agreement:
         raise FormatError(f"training: {error}") from error
 
 
-def explain(error: ValidationError) -> str:
-    """Return the first finding of a validation as one line: where, what, and what stood there."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ").replace("Extra inputs are not permitted", "unknown field")
-    given = first["input"]
-    shown = f" (got {given!r})" if isinstance(given, bool | int | float | str) and len(repr(given)) <= 80 else ""
-    more = f"; {error.error_count() - 1} more" if error.error_count() > 1 else ""
-    return f"{where}: {message}{shown}{more}" if where else f"{message}{more}"
-
-
 S = TypeVar("S", bound=Section)
 
 
@@ -409,7 +386,7 @@ def _decimal(value: float) -> Fraction:
 
 
 def _plan_fields() -> list[str]:
-    return [_kebab(name) for name in FixedPoint.model_fields]
+    return [kebab(name) for name in FixedPoint.model_fields]
 
 
 def _require_witnesses(keys: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ledger import merkle
-from ledger.agreement import Agreement, explain
+from ledger.agreement import Agreement
 from ledger.archive import INDEX, ArchiveReader
 from ledger.canonical import digest, load_json
 from ledger.checkpoint import Checkpoint, open_checkpoint
@@ -26,6 +26,7 @@ from ledger.quorum import Policy
 from ledger.replay import Replay
 from ledger.report import Check, Halt, Report
 from ledger.resume import Resume
+from ledger.schema import explain
 from ledger.tiles import HEIGHT, WIDTH, Tile, bundles_of, decode_bundle, entries_path, tile_path, tiles_of
 from zk.group import GROUPS
 

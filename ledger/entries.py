@@ -5,26 +5,25 @@ type. What a client says is a *statement* that it signed with its Ed25519 key; t
 Unknown kinds and unknown fields are errors, never skipped.
 """
 
-import base64
 from typing import Annotated, Literal, Self, TypeVar
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from ledger.agreement import Agreement, Hex32, Section, explain
+from ledger.agreement import Agreement
 from ledger.canonical import digest, dump_json, encodes, load_json
-from ledger.errors import FormatError, VerificationError
+from ledger.changes import MAX_CHANGES, Change
+from ledger.errors import FormatError
+from ledger.schema import Hex32, Index, Section, absent, explain
+from ledger.signature import Base64Signature, sign, verify
 from ledger.verdicts import Reason
 
 MAX_ENTRY_BYTES = 65_535
 T = TypeVar("T", bound=BaseModel)
-Index = Annotated[int, Field(ge=0, le=9_999)]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Account = Annotated[str, Field(pattern=r"^0x[0-9a-f]{40}$")]
 Amount = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,38})$")]  # smallest units of a currency, below 2^128
 Units = Annotated[int, Field(ge=1 - 2**53, le=2**53 - 1)]
-Base64Signature = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{85}[AQgw]==$")]
 
 POINTS = "application/x-lunaria-g1-points"  # 48-byte compressed points of BLS12-381 G1, one after the other
 SCALARS = "application/x-lunaria-scalars"  # 32-byte big-endian scalars, one after the other
@@ -52,7 +51,8 @@ class EnrolmentStatement(Section):
 
     ``run`` is the digest of entry 0. ``rows`` are the commitments to its samples, one each; ``proof`` shows that they
     are samples as agreed and that it can open them. ``nonce`` is the commitment to what it adds to the first beacon. ``account`` is
-    where it wants to be paid (an address of Ethereum), where it says so.
+    where it wants to be paid (an address of Ethereum), where it says so. ``node``, where it has one, is the digest of the node key that
+    it connects with (:func:`ledger.identity.node_digest`).
     """
 
     run: Hex32
@@ -61,7 +61,8 @@ class EnrolmentStatement(Section):
     rows: Reference
     proof: Reference
     nonce: Hex32
-    account: Account | None = Field(default=None, exclude_if=lambda value: value is None)
+    account: Account | None = Field(default=None, exclude_if=absent)
+    node: Hex32 | None = Field(default=None, exclude_if=absent)
 
 
 class ContributionStatement(Section):
@@ -110,7 +111,7 @@ class SignedStatement(Section):
     @classmethod
     def sign(cls, statement: Statement, key: Ed25519PrivateKey) -> Self:
         """Sign ``statement``; the key must be the one that it names."""
-        return cls(statement=statement, signature=base64.b64encode(key.sign(_signing_bytes(statement))).decode())
+        return cls(statement=statement, signature=sign(_LABELS[type(statement)], statement, key))
 
     def check(self) -> None:
         """Verify the signature by the key that the statement names.
@@ -120,11 +121,7 @@ class SignedStatement(Section):
         VerificationError
             The signature is not that client's.
         """
-        try:
-            key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.statement.client))
-            key.verify(base64.b64decode(self.signature, validate=True), _signing_bytes(self.statement))
-        except (InvalidSignature, ValueError) as error:
-            raise VerificationError(f"the signature is not by client {self.statement.client[:16]}") from error
+        verify(_LABELS[type(self.statement)], self.statement, self.statement.client, self.signature)
 
     def encode(self) -> bytes:
         """Return the canonical JSON."""
@@ -150,11 +147,6 @@ class SignedProof(SignedStatement):
 
 
 _LABELS: dict[type[Section], str] = {EnrolmentStatement: "enrolment", ContributionStatement: "contribution", ProofStatement: "proof"}
-
-
-def _signing_bytes(statement: Statement) -> bytes:
-    """Return what is signed: a label that no other kind of message shares, and the statement."""
-    return f"lunaria/v1/{_LABELS[type(statement)]}\n".encode() + dump_json(statement.model_dump(mode="json"))
 
 
 class AgreementEntry(Section):
@@ -255,7 +247,7 @@ class RoundEntry(Section):
     """One round: who was chosen by which beacon, what each did, and which model came out.
 
     ``withheld`` lists the clients that did not reveal their nonce; ``aggregate`` is absent when nothing was accepted, and the model then
-    stays what it was.
+    stays what it was. ``changes`` of who takes part count from the next round (:mod:`ledger.changes`).
     """
 
     kind: Literal["round"] = "round"
@@ -269,6 +261,10 @@ class RoundEntry(Section):
     verdicts: tuple[Verdict, ...]
     aggregate: Aggregate | None
     test: TestResult | None
+    changes: tuple[Change, ...] = Field(default=(), max_length=MAX_CHANGES, exclude_if=absent)
+
+
+Outcome = Literal["completed", "too-few-accepted", "too-few-clients", "interrupted"]
 
 
 class Settled(Section):
@@ -320,7 +316,7 @@ class ClosingEntry(Section):
 
     kind: Literal["closing"] = "closing"
     version: Literal[1] = 1
-    outcome: Literal["completed", "too-few-accepted", "interrupted"]
+    outcome: Outcome
     rounds: int = Field(ge=0)
     model: Hex32
 

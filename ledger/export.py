@@ -16,7 +16,6 @@ from pathlib import Path
 
 from pydantic import Field
 
-from ledger.agreement import Section
 from ledger.archive import FORMAT, INDEX, ArchiveWriter
 from ledger.canonical import dump_json
 from ledger.checkpoint import parse_checkpoint
@@ -35,6 +34,7 @@ from ledger.errors import FormatError, StorageError
 from ledger.evidence import Evidence
 from ledger.log import published_checkpoint
 from ledger.note import parse as parse_note
+from ledger.schema import Section
 from ledger.storage import ledger_of
 from ledger.store import Store
 from ledger.tiles import HEIGHT, WIDTH, Bundle, Tile, bundles_of, encode_bundle, encode_tile, entries_path, tile_path, tiles_of

@@ -18,11 +18,11 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from ledger import merkle
-from ledger.agreement import Section, explain
 from ledger.canonical import digest, dump_json
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.errors import FormatError, LedgerError, VerificationError
 from ledger.note import MAX_NOTE_SIZE, Ed25519Verifier, VerifierKey, decode_base64
+from ledger.schema import Section, explain
 
 FORMAT = "lunaria-fork-proof/v1"
 MAX_FORK_SIZE = 5 * MAX_NOTE_SIZE  # two notes, in which JSON may have to write every character as two

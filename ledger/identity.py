@@ -1,8 +1,10 @@
 """A party's identity: an Ed25519 key, named by its public half in hexadecimal."""
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from zk.hashing import expand
+from zk.hashing import expand, sha256
 
 
 def signing_key(secret: bytes) -> Ed25519PrivateKey:
@@ -13,6 +15,12 @@ def signing_key(secret: bytes) -> Ed25519PrivateKey:
 def public_key(key: Ed25519PrivateKey) -> str:
     """Return the public key: 64 hexadecimal digits."""
     return key.public_key().public_bytes_raw().hex()
+
+
+def node_digest(public_key: ec.EllipticCurvePublicKey) -> str:
+    """Return the digest that binds a node key to a client: SHA-256 of its SubjectPublicKeyInfo (RFC 5280, DER), in hexadecimal."""
+    encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    return sha256(public_key.public_bytes(encoding, form)).hex()
 
 
 # The y coordinates of the points of order 1, 2, 4 and 8, in every encoding of 255 bits (little-endian): 0, 1, -1, p, p + 1 and two more.

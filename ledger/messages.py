@@ -1,7 +1,7 @@
 """What server and clients say to each other, as plain fields: the content of Flower's ConfigRecords.
 
-Both rooms use these classes, so that neither knows the other. Every request carries a :class:`LedgerView`, and a client acts only on a
-ledger that extends the one it saw before.
+Both rooms use these classes, so that neither knows the other. Every request but :class:`IdentifyRequest`, on which nothing is done,
+carries a :class:`LedgerView`, and a client acts only on a ledger that extends the one it saw before.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Self, get_args, get_origin
 
 from ledger import merkle
+from ledger.canonical import dump_json
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.errors import FormatError, LedgerError, VerificationError
 from ledger.fork import ForkError, find_fork
@@ -118,6 +119,29 @@ class EnrolReply(Fields):
     statement: bytes
     rows: bytes
     proof: bytes
+
+
+@dataclass(frozen=True)
+class IdentifyRequest(Fields):
+    """Asks a node which member of a run it is: the digest of entry 0, and bytes that nobody has signed before."""
+
+    run: str
+    challenge: bytes
+
+
+@dataclass(frozen=True)
+class IdentifyReply(Fields):
+    """A member's public key, the size of the ledger that it saw last, and its signature over :func:`identity_claim`."""
+
+    client: str
+    size: int
+    signature: bytes
+
+
+def identity_claim(request: IdentifyRequest, node: int, client: str, size: int) -> bytes:
+    """Return what a member signs to say that it is at a node; the label is shared with nothing else that is ever signed."""
+    claim = {"run": request.run, "challenge": request.challenge.hex(), "node": str(node), "client": client, "size": size}
+    return b"lunaria/v1/identity\n" + dump_json(claim)
 
 
 @dataclass(frozen=True)

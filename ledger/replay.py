@@ -10,6 +10,7 @@ from ledger.aggregation import IntVector, ServerOptimizer, weighted_sum
 from ledger.archive import ArchiveReader
 from ledger.beacon import beacon, commit_nonce
 from ledger.canonical import digest, dump_vector, load_vector
+from ledger.changes import describe
 from ledger.checkpoint import Checkpoint
 from ledger.collected import MAX_EVIDENCE_BYTES, Collected, Evidence
 from ledger.contribution import Round
@@ -136,6 +137,8 @@ class Replay:
         except (FormatError, VerificationError, ZkError) as error:  # what was found false already may leave nothing to make a statement of
             self._report.find(Check.SEQUENCE, position, str(error))
             raise Halt from error
+        if isinstance(entry, RoundEntry):
+            self._report.notes += [f"after round {entry.round}, {describe(change)}" for change in entry.changes]
         self._report.count(Check.SEQUENCE)
         self._collected.settle_when_many(position + 1)
 
@@ -153,6 +156,8 @@ class Replay:
         if state.standing is not None:
             count = len(state.standing.contributions)
             report.notes.append(f"{count} contributions have no verdict: the run ended before it was drawn which must be proved")
+        if any(state.membership.nodes):
+            report.notes.append("that clients connected with the node keys that they bound is the server's word")
         if state.rounds:
             report.notes.append("test results are the server's word: recompute them with the test data and the models")
 

@@ -11,11 +11,11 @@ from typing import Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from ledger.agreement import Hex32, Section, explain
 from ledger.canonical import dump_json, load_json
 from ledger.errors import FormatError, StorageError
 from ledger.evidence import read_capped, write_durably
 from ledger.report import Check, Finding
+from ledger.schema import Hex32, Section, explain
 
 MAX_FILE_BYTES = 2**26
 

@@ -24,6 +24,7 @@ from ledger.entries import (
     encode_entry,
 )
 from ledger.errors import VerificationError
+from ledger.membership import Membership
 from ledger.settlement import Score, Tally, difference, settle
 from ledger.verdicts import Reason
 
@@ -40,6 +41,8 @@ class RunState:
         Entry 0.
     members : list of EnrolmentStatement
         The enrolled clients; a client's number is its position.
+    membership : Membership
+        Which of them take part, and by which node keys.
     rounds : int
         Rounds done.
     model : Reference
@@ -63,6 +66,7 @@ class RunState:
     run: str
     opening: AgreementEntry
     members: list[EnrolmentStatement] = field(default_factory=list)
+    membership: Membership = field(default_factory=Membership.nobody)
     rounds: int = 0
     model: Reference = field(init=False)
     pending: dict[int, str] = field(default_factory=dict)
@@ -111,14 +115,21 @@ class RunState:
         return [member.client for member in self.members]
 
     def participants(self, beacon: str) -> list[int]:
-        """Return the numbers of the clients that a beacon chooses."""
-        return participants(beacon, self.keys, self.opening.agreement.rounds.participants)
+        """Return the numbers of the clients that a beacon chooses, among those that take part."""
+        active, keys = self.membership.active, self.keys
+        chosen = participants(beacon, [keys[number] for number in active], self.opening.agreement.rounds.participants)
+        return [active[place] for place in chosen]
 
     def provers(self, beacon: str, reveals: Iterable[Reveal]) -> list[int]:
         """Return the numbers of the clients that the second beacon of the round in progress chooses, among those that revealed."""
         revealed = {reveal.client for reveal in reveals}
         digests = {item.client: item.contribution.digest for item in self._contributions if item.client in revealed}
         return provers(beacon, digests, self.opening.agreement.proof.provers(len(digests)))
+
+    @property
+    def enough_clients(self) -> bool:
+        """Whether so many take part as the agreement needs for a round."""
+        return len(self.membership.active) >= self.opening.agreement.federation.minimum_clients
 
     @property
     def _contributions(self) -> tuple[Contributed, ...]:
@@ -131,6 +142,10 @@ class RunState:
         _require(
             not federation.members or statement.client in federation.members,
             f"client {statement.client[:16]} is not among federation.members",
+        )
+        _require(
+            not federation.node_keys or statement.node is not None,
+            f"client {statement.client[:16]} binds no node key, which federation.node-keys demands",
         )
         _require(
             federation.minimum_samples <= statement.samples <= federation.maximum_samples,
@@ -176,6 +191,7 @@ class RunState:
             "enrolments do not stand in the order of their keys, or a key enrols twice",
         )
         _require(len(self.members) < self.opening.agreement.federation.clients, "more enrolments than federation.clients")
+        self.membership = self.membership.enrol(statement.client, statement.node)
         self.pending[len(self.members)] = statement.nonce
         self.members.append(statement)
 
@@ -212,17 +228,21 @@ class RunState:
         else:
             samples = sum(self.members[number].samples for number in accepted)
             _require(entry.aggregate.samples == samples, f"the aggregate counts {entry.aggregate.samples} samples instead of {samples}")
+        membership = self.membership.after(entry.changes, self.run)
         self.tally.add(entry)
         self.rounds, self.model, self.accepted, self.standing = entry.round, entry.model_after, len(accepted), None
+        self.membership = membership
         if later:  # what was revealed to choose the provers commits to the next nonce
-            self.pending = {reveal.client: reveal.nonce for reveal in entry.reveals if reveal.client in accepted}
+            pending = {reveal.client: reveal.nonce for reveal in entry.reveals if reveal.client in accepted}
         else:
-            self.pending = {number: contributions[number].nonce for number in accepted if number in contributions}
+            pending = {number: contributions[number].nonce for number in accepted if number in contributions}
+        # who takes part no longer is not asked for its nonce: this was settled before any of the others was revealed
+        self.pending = {number: nonce for number, nonce in pending.items() if number not in membership.ended}
 
     def _begin(self, entry: CommitmentsEntry | RoundEntry) -> None:
         """Check what a round's entries have in common: that it is this round's turn, and the nonces behind the beacon."""
         agreement = self.opening.agreement
-        _require(len(self.members) >= agreement.federation.minimum_clients, "a round with fewer clients than federation.minimum-clients")
+        _require(self.enough_clients, "a round with fewer clients than federation.minimum-clients")
         _require(entry.round == self.rounds + 1, f"round {entry.round} follows round {self.rounds}")
         _require(not self.settlement_due, f"round {entry.round} begins before the rounds up to {self.rounds} are settled")
         _require(not self.cut, f"round {entry.round} follows the settlement of an epoch that was cut short")
@@ -286,6 +306,10 @@ class RunState:
         _require(
             entry.outcome != "too-few-accepted" or (self.rounds > 0 and self.accepted < rounds.minimum_accepted),
             "the run is closed for too few accepted updates, but the last round had enough",
+        )
+        _require(
+            entry.outcome != "too-few-clients" or (self.rounds > 0 and not self.enough_clients),
+            "the run is closed for too few clients, but as many take part as federation.minimum-clients",
         )
         self.closed = True
 

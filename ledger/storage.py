@@ -17,10 +17,10 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, ValidationError
 
-from ledger.agreement import Section, explain
 from ledger.errors import FormatError, StorageError
 from ledger.evidence import Evidence, EvidenceStore, write_durably
 from ledger.remote_evidence import RemoteEvidence
+from ledger.schema import Section, explain
 from ledger.store import Store
 
 FILE = "storage.toml"

@@ -16,10 +16,9 @@ import click
 import typer
 from rich.console import Console
 
-from ledger.errors import LedgerError
 from server.crate_command import crate
 from server.deployment.pki_commands import pki_app
-from server.errors import ExitCode, ServerError
+from server.errors import EXPECTED, ExitCode, ServerError, exit_code
 from server.evaluation_set import evaluation_set as make_evaluation_set
 from server.explorer_command import explorer
 from server.fork_command import fork_app
@@ -29,7 +28,6 @@ from server.publish_command import publish
 from server.serve_command import serve_ledger
 from server.storage_commands import storage_app
 from server.witness_command import witness as witness_command
-from zk.errors import ZkError
 
 if TYPE_CHECKING:
     from ledger.store import Store
@@ -248,9 +246,9 @@ def run_app(command: typer.Typer, name: str) -> None:
         sys.exit(ExitCode.UNUSABLE)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(ExitCode.INTERRUPTED)
-    except (ServerError, LedgerError, ZkError) as error:
+    except EXPECTED as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        sys.exit(error.exit_code if isinstance(error, ServerError) else ExitCode.UNUSABLE)
+        sys.exit(exit_code(error))
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(ExitCode.OK)

@@ -15,6 +15,10 @@ code  meaning
 
 from enum import IntEnum
 
+from clients.errors import ClientError
+from ledger.errors import LedgerError
+from zk.errors import ZkError
+
 
 class ExitCode(IntEnum):
     """Exit codes of ``lunaria``."""
@@ -38,3 +42,12 @@ class RunFailed(ServerError):  # noqa: N818 - an outcome, named as one
     """A run started and could not be completed."""
 
     exit_code = ExitCode.FAILED
+
+
+EXPECTED = (ServerError, ClientError, LedgerError, ZkError)
+"""Errors whose text is a line for a person; any other is a defect."""
+
+
+def exit_code(error: Exception) -> ExitCode:
+    """Return the exit code of an expected error."""
+    return error.exit_code if isinstance(error, ServerError) else ExitCode.UNUSABLE

@@ -5,6 +5,9 @@ from pathlib import Path
 from server.errors import ServerError
 from zk.hashing import sha256_of
 
+PROVENANCE = "model.provenance.json"
+"""The file of a run folder that says where the model beside it comes from; it is written last."""
+
 _CHUNK = 1 << 20
 
 

@@ -1,6 +1,7 @@
 """A ledger for people: one line an entry, and proofs of inclusion."""
 
 from ledger import merkle
+from ledger.changes import describe
 from ledger.checkpoint import parse_checkpoint
 from ledger.entries import AgreementEntry, CommitmentsEntry, EnrolmentEntry, RoundEntry, SettlementEntry, decode_entry
 from ledger.errors import StorageError
@@ -22,6 +23,7 @@ def entry_line(index: int, data: bytes) -> str:
         text = f"{entry.round}: {len(entry.contributions)} contributions, before it is chosen who must prove"
     elif isinstance(entry, RoundEntry):
         text = f"{entry.round}: {verdict_text(entry)}, model {entry.model_after.digest[:16]}"
+        text += "".join(f"; {describe(change)}" for change in entry.changes)
     elif isinstance(entry, SettlementEntry):
         paid, lost = sum(line.earned for line in entry.clients), sum(int(line.penalty) for line in entry.clients)
         text = f"{entry.epoch}: rounds {entry.first} to {entry.last}, {paid} earned, {lost} lost, claims {entry.root[:16]}"

@@ -6,12 +6,12 @@
     RUN/ledger.db, evidence/, checkpoint
     RUN/keys/log.key       the log's signing key: secret, stays here
     RUN/evaluation.npy     what contributions are measured on, where the agreement has settlements: public
+    RUN/journal/           in a deployment: what was promised about the next entry (strategies.journal)
     RUN/model.keras        the last model, with model.provenance.json beside it
 """
 
 import base64
 import json
-import os
 import threading
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from flwr.serverapp import Grid
 
 from clients.exact import ExactTrainer
 from clients.keras_models import save, to_keras
+from clients.private import secret_file
 from ledger.canonical import load_vector
-from ledger.entries import TestResult
+from ledger.entries import AgreementEntry, TestResult, decode_entry
 from ledger.errors import StorageError
 from ledger.evaluation import Evaluation as EvaluationSet
 from ledger.evidence import write_durably
@@ -33,9 +34,11 @@ from ledger.state import RunState
 from server.cosigner import Cosigner
 from server.errors import RunFailed, ServerError
 from server.evaluation_set import FILE as EVALUATION_FILE
+from server.files import PROVENANCE
 from server.planning import Plan
 from strategies.errors import StrategyError
 from strategies.exact_fedavg import ExactFedAvg
+from strategies.journal import Journal
 from strategies.observer import Observer
 from strategies.verified import Verified
 from zk.group import GROUPS
@@ -45,17 +48,30 @@ from zk.rule import Loss
 from zk.sgd import accuracy_counts, squared_error, unflatten
 
 
-def run_federation(plan: Plan, folder: Path, grid: Grid, observer: Observer, stop: threading.Event, verify_backend: str) -> RunState:
+def run_federation(
+    plan: Plan,
+    folder: Path,
+    grid: Grid | None,
+    observer: Observer,
+    stop: threading.Event,
+    verify_backend: str,
+    *,
+    resumable: bool = False,
+) -> RunState:
     """Run a federation in ``folder`` (see :func:`new_folder`) and leave ledger, model and provenance there.
+
+    Where the folder holds this run already, it goes on where it was cut off; ``grid`` may then be None: the run is closed as interrupted.
+    With ``resumable`` a run that is stopped stays open, to go on later.
 
     Raises
     ------
     RunFailed
         Too few clients enrolled, or the ledger cannot go on; it stands as far as it came.
+    ServerError
+        The folder holds a run under another agreement.
     """
-    seed = plan.log_seed()
+    seed = _log_seed(folder, plan)
     signer = plan.signer(seed)
-    _write_inputs(folder, plan, seed)
     agreement = plan.agreement
     if plan.evaluation:
         write_durably(folder / EVALUATION_FILE, plan.evaluation)
@@ -69,20 +85,34 @@ def run_federation(plan: Plan, folder: Path, grid: Grid, observer: Observer, sto
             strategy = Verified(
                 ExactFedAvg(agreement),
                 log,
-                opening,
+                _opening(log, opening, folder) if log.size else opening,
                 plan.model,
                 key,
                 evaluate=Evaluation(plan),
                 observer=observer,
                 evaluation=EvaluationSet.decode(plan.evaluation, agreement) if plan.evaluation else None,
                 stop=stop,
+                journal=Journal(folder if resumable else None),
+                pause=resumable,
             )
-            strategy.start(grid)
+            if grid is None:
+                strategy.close()
+            else:
+                strategy.start(grid)
             state = strategy.recorder.state
-            save_model(log, state, folder)
+            if state.closed:
+                save_model(log, state, folder)
     except (StrategyError, StorageError) as error:
         raise RunFailed(str(error)) from error
     return state
+
+
+def _opening(log: Log, wanted: AgreementEntry, folder: Path) -> AgreementEntry:
+    """Return the entry 0 that stands, if it opens a run like the wanted one."""
+    stands = decode_entry(log.entry(0))
+    if not isinstance(stands, AgreementEntry) or stands != wanted.model_copy(update={"run": stands.run}):
+        raise ServerError(f"{folder} holds a run under another agreement, or of another version: give this one a folder of its own")
+    return stands
 
 
 def new_folder(folder: Path) -> None:
@@ -102,20 +132,25 @@ def new_folder(folder: Path) -> None:
         raise ServerError(f"{folder} is not empty: choose another folder with --out")
 
 
-def _write_inputs(folder: Path, plan: Plan, log_seed: bytes) -> None:
-    """Write what the run goes by: the agreement, and the log's key, which only its owner can read."""
+def _log_seed(folder: Path, plan: Plan) -> bytes:
+    """Return the secret of the log's key, made when there is none; it and what was agreed are then written where the run lies."""
+    path = folder / "keys" / "log.key"
     fields = {
         section: {key: value for key, value in content.items() if value is not None} if isinstance(content, dict) else content
         for section, content in plan.agreement.to_json().items()
     }
     try:
-        (folder / "agreement.toml").write_text(tomli_w.dumps(fields), encoding="utf-8")
-        (folder / "keys").mkdir(mode=0o700)
-        descriptor = os.open(folder / "keys" / "log.key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(log_seed.hex() + "\n")
+        (folder / "keys").mkdir(mode=0o700, exist_ok=True)
+        secret_file(path, plan.log_seed().hex() + "\n")
+        seed = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except OSError as error:
         raise ServerError(f"cannot write to {folder}: {error.strerror}") from error
+    except ValueError as error:
+        raise ServerError(f"{path} holds no key: bring it back from your backup") from error
+    if len(seed) != 32:
+        raise ServerError(f"{path} should hold 32 bytes in hexadecimal, it holds {len(seed)}: bring it back from your backup")
+    write_durably(folder / "agreement.toml", tomli_w.dumps(fields).encode())
+    return seed
 
 
 class Evaluation:
@@ -156,4 +191,5 @@ def save_model(log: Log, state: RunState, folder: Path) -> None:
         "inclusion": [base64.b64encode(node).decode() for node in log.inclusion(index)],
         "checkpoint": log.checkpoint_note().decode(),
     }
-    (folder / "model.provenance.json").write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
+    write_durably(folder / PROVENANCE, text.encode())  # behind the model: where it is, both are

@@ -1,7 +1,6 @@
 """Drawing a beacon: the checkpoint is fixed, the nonces that were committed to before it are revealed, and both are hashed."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 
@@ -9,65 +8,50 @@ from ledger.beacon import NONCE_BYTES, beacon, commit_nonce
 from ledger.entries import Reveal
 from ledger.errors import FormatError
 from ledger.messages import RECORD, RevealReply, RevealRequest
+from strategies.journal import Drawn
 from strategies.recorder import Recorder
-
-Ask = Callable[[Iterable[Message]], list[Message]]  # send messages, return the replies that came in time
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A beacon, the nonces behind it, and the clients that kept theirs back."""
-
-    reveals: tuple[Reveal, ...]
-    withheld: tuple[int, ...]
-    beacon: str
-
-    @property
-    def clients(self) -> list[int]:
-        """The clients whose nonces are in it."""
-        return [reveal.client for reveal in self.reveals]
-
-    @property
-    def nonces(self) -> list[bytes]:
-        """Their nonces, in the same order."""
-        return [bytes.fromhex(reveal.nonce) for reveal in self.reveals]
+from strategies.roster import Roster
 
 
-def draw(recorder: Recorder, ask: Ask, node_of: Mapping[int, int], index_of: Callable[[int], int]) -> Drawn:
-    """Ask every client that has committed to a nonce for it, and make the beacon of the round in progress.
+def draw(recorder: Recorder, roster: Roster, index_of: Callable[[int], int]) -> Drawn:
+    """Ask every client that has committed to a nonce for it, and make the beacon of the round in progress; one that is drawn already stays.
 
     Parameters
     ----------
     recorder : Recorder
-    ask : callable
-    node_of : mapping of int to int
-        Nodes by client number.
+    roster : Roster
     index_of : callable from int to int
         The entry that holds a client's commitment.
     """
-    state, checkpoint = recorder.state, recorder.checkpoint()
+    state, page, checkpoint = recorder.state, recorder.page, recorder.checkpoint()
+    if page.drawn is not None:
+        return page.drawn
+    if not state.rounds:
+        recorder.promise(page)  # enrolment is over: a member more would be another checkpoint
     number = state.rounds + 1
-    client_of = {node_of[client]: client for client in state.pending}
     messages = []
-    for node, client in client_of.items():
-        view = recorder.view(node, index_of(client))
+    for one in state.pending:
+        node = roster.node(one)
+        view = recorder.view(node, index_of(one))
         record = ConfigRecord({**RevealRequest(number).to_fields(), **view.to_fields()})
         messages.append(Message(RecordDict({RECORD: record}), dst_node_id=node, message_type=f"{MessageType.QUERY}.reveal"))
     revealed: dict[int, str] = {}
-    for reply in ask(messages):
+    for reply in roster.ask(messages):
         node = reply.metadata.src_node_id
-        nonce = _nonce(reply)
-        if node not in client_of or nonce is None:
+        client, nonce = roster.client(node), _nonce(reply)
+        if client not in state.pending or nonce is None:
             continue
         recorder.seen(node, checkpoint.size)
-        client = client_of[node]
         if commit_nonce(state.run, state.keys[client], nonce) == state.pending[client]:
             revealed[client] = nonce.hex()
-    return Drawn(
+    drawn = Drawn(
         reveals=tuple(Reveal(client=client, nonce=revealed[client]) for client in sorted(revealed)),
         withheld=tuple(sorted(state.pending.keys() - revealed.keys())),
         beacon=beacon(state.run, number, checkpoint, revealed),
     )
+    if not roster.stop.is_set():  # who was not waited for has withheld nothing
+        recorder.promise(page.model_copy(update={"drawn": drawn}))
+    return drawn
 
 
 def _nonce(reply: Message) -> bytes | None:

@@ -12,28 +12,32 @@ from ledger.entries import ENROLMENT_PROOF, POINTS, EnrolmentEntry, SignedEnrolm
 from ledger.errors import LedgerError
 from ledger.messages import RECORD, EnrolReply
 from strategies.errors import StrategyError
+from strategies.exchange import connected, exchange
 from strategies.observer import Observer
 from strategies.recorder import Recorder
-from strategies.selection import exchange
+from strategies.roster import Roster
 from zk.batch import Check, false_ones
 from zk.pedersen import CommitmentKey
 
+IDENTIFY_SECONDS = 60.0
 
-def enrol(recorder: Recorder, key: CommitmentKey, grid: Grid, timeout: float, observer: Observer, stop: threading.Event) -> dict[int, int]:
+
+def enrol(recorder: Recorder, key: CommitmentKey, roster: Roster, observer: Observer) -> None:
     """Ask every connected node to enrol, check the answers together, and append one entry for each that stands.
 
-    Returns
-    -------
-    dict of int to int
-        The node of each client number. Clients are numbered in the order of their keys, so the order of replies changes nothing.
+    Clients are numbered in the order of their keys, so the order of replies changes nothing. Where the server was cut off while it
+    appended, those that stand stay, and the others are asked again: a client answers what it answered before.
 
     Raises
     ------
     StrategyError
         Fewer clients than the agreement needs.
     """
-    federation = recorder.state.opening.agreement.federation
-    nodes = _wait_for_nodes(grid, federation.clients, timeout, observer, stop)
+    federation, stop = recorder.state.opening.agreement.federation, roster.stop
+    if recorder.promised or len(recorder.state.members) == federation.clients:
+        return  # what comes next builds on the members that there are
+    _wait_for_nodes(roster.grid, federation.clients, roster.timeout, observer, stop)
+    nodes = sorted(roster.settle(IDENTIFY_SECONDS) if recorder.resumed else connected(roster.grid))
     observer.enrolling(len(nodes))
     requests = [
         Message(
@@ -43,27 +47,29 @@ def enrol(recorder: Recorder, key: CommitmentKey, grid: Grid, timeout: float, ob
         )
         for node in nodes
     ]
-    offers, refused = _judge(recorder, key, exchange(grid, requests, timeout, stop))
+    shown = recorder.log.size
+    offers, refused = _judge(recorder, key, exchange(roster.grid, requests, roster.timeout, stop, roster.again))
     offers.sort(key=lambda offer: (offer[1].statement.client, digest(offer[1].encode())))
-    node_of: dict[int, int] = {}
     for node, signed, reply in offers:
-        member = signed.statement
-        if recorder.state.members and recorder.state.members[-1].client == member.client:
+        member, members = signed.statement, recorder.state.members
+        if member.client in recorder.state.keys:
             refused.append(f"node {node}: client {member.client[:16]} has enrolled already")
-        elif len(node_of) == federation.clients:
+        elif len(members) == federation.clients:
             refused.append(f"node {node}: the agreement takes {federation.clients} clients")
+        elif members and member.client < members[-1].client:
+            refused.append(
+                f"node {node}: client {member.client[:16]} comes too late: clients behind it in the order of the keys stand already"
+            )
         else:
             recorder.keep(reply.rows, POINTS)
             recorder.keep(reply.proof, ENROLMENT_PROOF)
-            number = len(node_of)
             recorder.append(EnrolmentEntry(enrolment=signed))
-            node_of[number] = node
-        recorder.seen(node, 1)
+            roster.enter(len(members) - 1, node)
+        recorder.seen(node, shown)
     observer.enrolled(recorder.state, refused)
-    if len(node_of) < federation.minimum_clients and not stop.is_set():
+    if len(recorder.state.members) < federation.minimum_clients and not stop.is_set():
         why = f": {refused[0]}" if refused else ""
-        raise StrategyError(f"{len(node_of)} clients enrolled, the agreement needs {federation.minimum_clients}{why}")
-    return node_of
+        raise StrategyError(f"{len(recorder.state.members)} clients enrolled, the agreement needs {federation.minimum_clients}{why}")
 
 
 Offer = tuple[int, SignedEnrolment, EnrolReply]
@@ -98,13 +104,10 @@ def _refusal(node: int, reason: str) -> str:
     return f"node {node}: {' '.join(text.split())[:300]}"
 
 
-def _wait_for_nodes(grid: Grid, wanted: int, timeout: float, observer: Observer, stop: threading.Event) -> list[int]:
-    """Return the connected nodes once enough are there, or when the time is over."""
+def _wait_for_nodes(grid: Grid, wanted: int, timeout: float, observer: Observer, stop: threading.Event) -> None:
+    """Return once enough nodes are connected, or when the time is over."""
     waited = 0.0
-    nodes = list(grid.get_node_ids())
-    while len(nodes) < wanted and waited < timeout and not stop.is_set():
-        observer.waiting(len(nodes), wanted)
+    while (nodes := len(connected(grid))) < wanted and waited < timeout and not stop.is_set():
+        observer.waiting(nodes, wanted)
         stop.wait(0.5)
         waited += 0.5
-        nodes = list(grid.get_node_ids())
-    return sorted(nodes)

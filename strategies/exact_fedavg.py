@@ -53,6 +53,10 @@ class ExactFedAvg(Strategy):
         model = self.optimizer.step(self._model, weighted_sum(updates, samples), sum(samples))
         return to_arrays(self.rule, model), MetricRecord({"num-examples": sum(samples)})
 
+    def replay(self, model: IntVector, total: IntVector, samples: int) -> None:
+        """Take in a round that was aggregated before the server started again."""
+        self.optimizer.step(model, total, samples)
+
     def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
         """Ask nobody: the model is evaluated on the server's test data."""
         return []

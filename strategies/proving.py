@@ -12,14 +12,17 @@ from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 
 from ledger.entries import STATEMENT, TRAINING_PROOF, CommitmentsEntry, Contributed, Reference, Verdict
 from ledger.errors import FormatError
-from ledger.judge import Expected, judge_proof
+from ledger.judge import Expected, Parts, judge_proof, open_parts
 from ledger.messages import RECORD, ProveReply, ProveRequest
 from ledger.verdicts import Reason
-from strategies.beacons import Ask, Drawn, draw
+from strategies.beacons import draw
+from strategies.errors import StrategyError
 from strategies.exact_fedavg import to_arrays
+from strategies.journal import Drawn, Page
 from strategies.judging import Accepted, Judgement
 from strategies.recorder import Recorder
 from strategies.replies import MAX_PART_BYTES
+from strategies.roster import Roster
 from zk.batch import Check, false_ones
 from zk.pedersen import CommitmentKey
 
@@ -33,37 +36,58 @@ class Proved:
     waited_s: float
 
 
-def prove_some(
-    recorder: Recorder, key: CommitmentKey, expected: Expected, drawn: Drawn, judgement: Judgement, ask: Ask, node_of: Mapping[int, int]
-) -> Proved:
-    """Fix what was contributed, draw the second beacon, ask for the proofs that it chooses, and judge them.
+def fix(recorder: Recorder, expected: Expected, drawn: Drawn, judgement: Judgement) -> None:
+    """Append what was contributed; the verdicts on what was not are on disk before.
 
     Parameters
     ----------
     recorder : Recorder
-    key : CommitmentKey
     expected : Expected
         What the contributions had to say.
     drawn : Drawn
         The beacon that chose participants and batches.
     judgement : Judgement
         Of the contributions, without proofs.
-    ask : callable
-    node_of : mapping of int to int
-        Nodes by client number.
-
     """
     references = {verdict.client: verdict.contribution for verdict in judgement.verdicts if verdict.contribution is not None}
     contributions = tuple(Contributed(client=item.client, contribution=references[item.client]) for item in judgement.accepted)
     entry = CommitmentsEntry(
         round=expected.round, reveals=drawn.reveals, withheld=drawn.withheld, beacon=drawn.beacon, contributions=contributions
     )
+    recorder.promise(Page(run=expected.run, size=recorder.log.size + 1, verdicts=judgement.verdicts))
     recorder.append(entry, {item.client: item.statement for item in judgement.accepted})
-    second = draw(recorder, ask, node_of, lambda _: recorder.log.size - 1)
+
+
+def fixed(recorder: Recorder, key: CommitmentKey, expected: Expected) -> Judgement:
+    """Return the judgement that :func:`fix` had appended when the server was cut off.
+
+    Raises
+    ------
+    StrategyError
+        The journal or the evidence does not have what stands in the ledger.
+    """
+    standing, page, get = recorder.state.standing, recorder.page, recorder.log.evidence.get
+    accepted = []
+    for item in standing.contributions if standing else ():
+        statement = recorder.statement(item.contribution)
+        update, commitment, blinds = (get(one.digest, one.size) for one in (statement.update, statement.commitment, statement.blinds))
+        opened = open_parts(expected, key, statement, Parts(update, commitment, blinds))
+        if isinstance(opened, Reason):
+            raise StrategyError(f"the evidence of client {item.client} for round {expected.round} is damaged: see 'lunaria fsck'")
+        accepted.append(Accepted(item.client, statement, opened, Message(RecordDict(), dst_node_id=0, message_type=MessageType.TRAIN)))
+    if [verdict.client for verdict in page.verdicts if verdict.accepted] != [item.client for item in accepted]:
+        raise StrategyError(f"the journal has no verdicts for round {expected.round}, which is in progress: bring it back from a backup")
+    return Judgement(page.verdicts, tuple(accepted))
+
+
+def prove_some(recorder: Recorder, key: CommitmentKey, expected: Expected, judgement: Judgement, roster: Roster) -> Proved:
+    """Draw the second beacon, ask for the proofs that it chooses, and judge them; the contributions stand in the ledger."""
+    references = {verdict.client: verdict.contribution for verdict in judgement.verdicts if verdict.contribution is not None}
+    second = draw(recorder, roster, lambda _: recorder.log.size - 1)
     chosen = recorder.state.provers(second.beacon, second.reveals)
     asked = [item for item in judgement.accepted if item.client in chosen]
     began = time.monotonic()
-    replies = _ask_for_proofs(recorder, ask, expected, second, {node_of[item.client]: item.client for item in asked})
+    replies = _ask_for_proofs(recorder, roster, expected, second, [item.client for item in asked])
     proving = time.monotonic() - began
     found = _judge(recorder, key, expected, asked, references, replies)
     verdicts = tuple(_verdict(verdict, second, found) for verdict in judgement.verdicts)
@@ -84,19 +108,21 @@ def _verdict(verdict: Verdict, second: Drawn, found: Mapping[int, Found]) -> Ver
     return verdict.model_copy(update={"reason": reason, "proof": reference})
 
 
-def _ask_for_proofs(recorder: Recorder, ask: Ask, expected: Expected, second: Drawn, client_of: Mapping[int, int]) -> dict[int, ProveReply]:
+def _ask_for_proofs(recorder: Recorder, roster: Roster, expected: Expected, second: Drawn, clients: Sequence[int]) -> dict[int, ProveReply]:
     """Return the first readable reply of each client."""
     request = ProveRequest(round=expected.round, clients=second.clients, nonces=second.nonces).to_fields()
     arrays = to_arrays(expected.rule, expected.weights)
     messages = []
-    for node in client_of:
+    for one in clients:
+        node = roster.node(one)
         view = recorder.view(node, recorder.log.size - 1)
         content = RecordDict({"arrays": arrays, RECORD: ConfigRecord({**request, **view.to_fields()})})
         messages.append(Message(content, dst_node_id=node, message_type=f"{MessageType.QUERY}.prove"))
     replies: dict[int, ProveReply] = {}
-    for message in ask(messages):
+    for message in roster.ask(messages):
         node = message.metadata.src_node_id
-        if node not in client_of or message.has_error():
+        client = roster.client(node)
+        if client is None or client not in clients or message.has_error():
             continue
         recorder.seen(node, recorder.log.size)
         try:
@@ -104,7 +130,7 @@ def _ask_for_proofs(recorder: Recorder, ask: Ask, expected: Expected, second: Dr
         except FormatError:
             continue
         if len(reply.proof) <= MAX_PART_BYTES:
-            replies.setdefault(client_of[node], reply)
+            replies.setdefault(client, reply)
     return replies
 
 

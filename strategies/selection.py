@@ -3,8 +3,6 @@
 Any Flower strategy samples among the nodes that the grid shows it; shown the participants that the beacon chose, it asks exactly those.
 """
 
-import threading
-import time
 from collections.abc import Iterable
 
 from flwr.app import Message, RecordDict
@@ -47,19 +45,3 @@ class SelectedGrid(Grid):
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Pass on."""
         return self._grid.send_and_receive(messages, timeout=timeout)
-
-
-def exchange(grid: Grid, messages: Iterable[Message], timeout: float, stop: threading.Event) -> list[Message]:
-    """Send messages and collect their replies until all are there, ``timeout`` seconds are over, or ``stop`` is set."""
-    waiting = set(grid.push_messages(messages))
-    deadline = time.monotonic() + timeout
-    replies: list[Message] = []
-    pause = 0.1
-    while waiting and time.monotonic() < deadline and not stop.is_set():
-        new = list(grid.pull_messages(waiting))
-        replies += new
-        waiting -= {message.metadata.reply_to_message_id for message in new}
-        if waiting:
-            stop.wait(pause)
-            pause = min(0.5, pause * 1.1)  # the SuperLink is on this machine, or in this process
-    return replies

@@ -2,10 +2,12 @@
 
 A wrapper in the manner of Flower's own differential-privacy wrappers. It runs the wrapped strategy, and around it: enrolment, the
 beacon that chooses participants and batches, a verdict on every reply, the exact aggregate checked against the commitments, and one
-ledger entry per round. The wrapped strategy sees the chosen nodes as the only ones, and the accepted replies in the order of their
-clients' numbers; what it makes of them must be what the agreement says, since an audit will recompute it.
+ledger entry per round. A run that was cut off goes on where its ledger ends. The wrapped strategy sees the chosen nodes as the only
+ones, and the accepted replies in the order of their clients' numbers; what it makes of them must be what the agreement says, since an
+audit will recompute it.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -21,22 +23,24 @@ from flwr.serverapp.exception import InconsistentMessageReplies
 from flwr.serverapp.strategy import Result, Strategy
 from flwr.supercore import log
 
-from ledger.canonical import dump_vector
+from ledger.canonical import dump_vector, load_vector
 from ledger.entries import SCALARS, TENSOR, Aggregate, AgreementEntry, ClosingEntry, RoundEntry, TestResult
 from ledger.evaluation import Evaluation
 from ledger.judge import Expected, IntVector, add_up, sum_equation
 from ledger.log import Log
 from ledger.messages import RECORD, TrainRequest
-from strategies.beacons import Ask, Drawn, draw
+from strategies.beacons import draw
 from strategies.enrolment import enrol
 from strategies.errors import StrategyError
 from strategies.exact_fedavg import server_optimizer, to_arrays
+from strategies.journal import Drawn, Journal
 from strategies.judging import Accepted, judge_round
 from strategies.observer import Observer, RoundReport
-from strategies.proving import prove_some
+from strategies.proving import fix, fixed, prove_some
 from strategies.recorder import Recorder
 from strategies.replies import one_each, read_reply, stated_seconds
-from strategies.selection import SelectedGrid, exchange
+from strategies.roster import Roster
+from strategies.selection import SelectedGrid
 from strategies.settling import Settling
 from zk.equations import hold
 from zk.errors import RangeError
@@ -49,13 +53,13 @@ Evaluate = Callable[[IntVector], TestResult | None]
 
 @dataclass(frozen=True)
 class _Round:
-    """The round in progress: its beacon, what each contribution must say, who takes part, and how to ask them."""
+    """The round in progress: its beacon, what each contribution must say, and who takes part."""
 
     drawn: Drawn
     expected: Expected
     participants: list[int]
-    ask: Ask
     began: float
+    beacon_s: float
 
 
 class Verified(Strategy):
@@ -64,9 +68,10 @@ class Verified(Strategy):
     Parameters
     ----------
     strategy : Strategy
-        What aggregates the accepted updates; its result must follow the agreement (``ExactFedAvg`` does).
+        What aggregates the accepted updates; its result must follow the agreement (``ExactFedAvg`` does). To go on with a run, it needs
+        a method ``replay(model, total, samples)`` that takes in a round done before.
     log : Log
-        An empty log.
+        Empty, or the log of this run, which then goes on where it was cut off.
     opening : AgreementEntry
         Entry 0 of the run.
     model : int64 array of shape (rule.size,)
@@ -80,7 +85,11 @@ class Verified(Strategy):
     evaluation : Evaluation, optional
         The evaluation set that the agreement names, where it has settlements.
     stop : threading.Event, optional
-        Set it to end the run cleanly: the round in progress is given up and the ledger closed as interrupted.
+        Set it to end the run cleanly: the round in progress is given up.
+    journal : Journal, optional
+        What was promised about the next entry before the run was cut off.
+    pause : bool
+        Whether a run that is stopped may go on later: its ledger stays open. Otherwise it is closed as interrupted.
     """
 
     def __init__(
@@ -95,10 +104,12 @@ class Verified(Strategy):
         observer: Observer | None = None,
         evaluation: Evaluation | None = None,
         stop: threading.Event | None = None,
+        journal: Journal | None = None,
+        pause: bool = False,
     ) -> None:
         self.strategy = strategy
         self.agreement = opening.agreement
-        self.recorder = Recorder(log, opening, model)
+        self.recorder = Recorder(log, opening, model, journal)
         if (evaluation is None) != (opening.agreement.settlement is None):
             raise StrategyError("an evaluation set is needed exactly where the agreement has settlements")
         self._settling = Settling(self.recorder, evaluation) if evaluation else None
@@ -109,8 +120,11 @@ class Verified(Strategy):
         self._rule = opening.agreement.rule
         self._optimizer = server_optimizer(opening.agreement)
         self._model = model
-        self._node_of: dict[int, int] = {}
+        self._pause = pause
+        self._members: Roster | None = None
         self._round: _Round | None = None
+        for aggregate in self.recorder.aggregates:
+            self._replay(aggregate)
 
     def summary(self) -> None:
         """Log the wrapped strategy's summary."""
@@ -139,49 +153,87 @@ class Verified(Strategy):
         if num_rounds not in (None, rounds.count):
             raise StrategyError(f"num_rounds is {num_rounds}, but the agreement says {rounds.count} rounds")
         wait = float(rounds.reply_timeout) if timeout is None else timeout
-        self._node_of = enrol(self.recorder, self.key, grid, wait, self.observer, self.stop)
+        state = self.recorder.state
         result = Result(arrays=initial_arrays or to_arrays(self._rule, self._model))
-        outcome: Literal["completed", "too-few-accepted", "interrupted"] = "completed"
-        for number in range(1, rounds.count + 1):
+        if state.closed:
+            return result
+        self._members = Roster(self.recorder, grid, wait, self.stop)
+        if self.recorder.resumed:
+            self.observer.resumed(state)
+            result.arrays = to_arrays(self._rule, self._model)
+        if not state.rounds and not self.stop.is_set():
+            enrol(self.recorder, self.key, self._members, self.observer)
+        while state.rounds < rounds.count and (not state.rounds or state.accepted >= rounds.minimum_accepted) and not state.cut:
             self._settle()
-            self._draw_beacon(grid, number, wait)
-            messages = self.configure_train(number, result.arrays, train_config or ConfigRecord(), grid)
-            replies = exchange(grid, messages, wait, self.stop)
-            if self.stop.is_set():
-                outcome = "interrupted"
-                break
-            arrays, metrics = self.aggregate_train(number, replies)
-            if self._round is not None:
-                outcome = "interrupted"
-                break
-            if arrays is not None:
-                result.arrays = arrays
-            if metrics is not None:
-                result.train_metrics_clientapp[number] = metrics
-            if self.recorder.state.accepted < rounds.minimum_accepted:
-                outcome = "too-few-accepted"
+            number = state.rounds + 1
+            if not self._begin(number) or not self._train(grid, number, result, train_config or ConfigRecord()):
                 break
             asked = self.configure_evaluate(number, result.arrays, evaluate_config or ConfigRecord(), grid)
-            evaluated = self.aggregate_evaluate(number, exchange(grid, asked, wait, self.stop))
+            evaluated = self.aggregate_evaluate(number, self._members.ask(asked))
             if evaluated is not None:
                 result.evaluate_metrics_clientapp[number] = evaluated
             central = evaluate_fn(number, result.arrays) if evaluate_fn else None
             if central is not None:
                 result.evaluate_metrics_serverapp[number] = central
-        state = self.recorder.state
-        self._settle(ending=True)
-        self.recorder.append(ClosingEntry(outcome=outcome, rounds=state.rounds, model=state.model.digest))
+        if self._outcome() != "interrupted" or not self._pause:
+            self.close()
         return result
 
+    def close(self) -> None:
+        """Close the ledger, if it is open: nothing can be added to the run from then on."""
+        state = self.recorder.state
+        if not state.closed:
+            self._settle(ending=True)
+            self.recorder.append(ClosingEntry(outcome=self._outcome(), rounds=state.rounds, model=state.model.digest))
+
     def _settle(self, *, ending: bool = False) -> None:
-        """Score what is new, and settle what is due."""
+        """Score what is new, and settle what is due; ``ending`` settles an epoch that is cut short."""
         if self._settling is not None:
             self._settling.follow(ending=ending)
+
+    def _outcome(self) -> Literal["completed", "too-few-accepted", "interrupted"]:
+        """Say why no further round follows."""
+        state, rounds = self.recorder.state, self.agreement.rounds
+        if state.rounds and state.accepted < rounds.minimum_accepted:
+            return "too-few-accepted"
+        return "completed" if state.rounds == rounds.count else "interrupted"
+
+    def _begin(self, number: int) -> bool:
+        """Begin a round, or go on with the one in progress; False when stopped before.
+
+        It begins when at least as many members are there as must be accepted.
+        """
+        needed, roster = max(1, self.agreement.rounds.minimum_accepted), self._roster
+        here = roster.find(needed, 0)
+        if here < needed:
+            self.observer.delayed(f"round {number} waits for clients: {here} are connected, {needed} are needed")
+            roster.find(needed, math.inf)
+        if not self.stop.is_set():
+            self._draw_beacon(number)
+        return not self.stop.is_set()
+
+    def _train(self, grid: Grid, number: int, result: Result, config: ConfigRecord) -> bool:
+        """Do a round; False when it was stopped, and has no entry."""
+        if self.recorder.state.standing is None:
+            replies = self._roster.ask(self.configure_train(number, result.arrays, config, grid))
+        else:  # what was contributed stands
+            list(self.strategy.configure_train(number, result.arrays, config, SelectedGrid(grid, [])))
+            replies = []
+        if self.stop.is_set():
+            return False
+        arrays, metrics = self.aggregate_train(number, replies)
+        if self._round is not None:
+            return False
+        if arrays is not None:
+            result.arrays = arrays
+        if metrics is not None:
+            result.train_metrics_clientapp[number] = metrics
+        return True
 
     def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
         """Let the wrapped strategy address the participants that the beacon chose, and show each one the ledger."""
         current = self._current()
-        nodes = {self._node_of[number] for number in current.participants}
+        nodes = {self._roster.node(number) for number in current.participants}
         request = TrainRequest(
             round=server_round,
             clients=current.drawn.clients,
@@ -210,23 +262,28 @@ class Verified(Strategy):
             has no entry for the round.
         """
         current, arrived = self._current(), time.monotonic()
-        number_of = {node: number for number, node in self._node_of.items()}
         received = []
         for reply in replies:
             node = reply.metadata.src_node_id
-            if node in number_of:
-                received.append((number_of[node], read_reply(self._rule, reply)))
+            client = self._roster.client(node)
+            if client is not None:
+                received.append((client, read_reply(self._rule, reply)))
                 if not reply.has_error():
                     self.recorder.seen(node, self.recorder.log.size)
-        judgement, drawn = judge_round(self.recorder, self.key, current.expected, current.participants, one_each(received)), current.drawn
-        proving = max((stated_seconds(item.message, "proving-s") for item in judgement.accepted), default=0.0)
-        waited = 0.0
+        drawn, proving, waited = current.drawn, 0.0, 0.0
+        if self.recorder.state.standing is not None:
+            judgement = fixed(self.recorder, self.key, current.expected)
+        else:
+            judgement = judge_round(self.recorder, self.key, current.expected, current.participants, one_each(received))
+            proving = max((stated_seconds(item.message, "proving-s") for item in judgement.accepted), default=0.0)
+            if self.agreement.proof.chosen_later:
+                fix(self.recorder, current.expected, drawn, judgement)
         if self.agreement.proof.chosen_later:
-            proved = prove_some(self.recorder, self.key, current.expected, drawn, judgement, current.ask, self._node_of)
-            judgement, drawn, proving = proved.judgement, proved.drawn, proved.waited_s
-            waited = proving
+            proved = prove_some(self.recorder, self.key, current.expected, judgement, self._roster)
+            judgement, drawn, proving, waited = proved.judgement, proved.drawn, proved.waited_s, proved.waited_s
             if self.stop.is_set():
                 return None, None
+        judged = time.monotonic()
         enough = len(judgement.accepted) >= max(1, self.agreement.rounds.minimum_accepted)
         aggregate = self._aggregate(judgement.accepted) if enough else None
         arrays, metrics = self.strategy.aggregate_train(server_round, self._clean(judgement.accepted) if enough else [])
@@ -246,12 +303,26 @@ class Verified(Strategy):
         )
         self.recorder.append(entry, {item.client: item.statement for item in judgement.accepted})
         self._round = None
-        self.observer.round_done(RoundReport(entry, arrived - current.began, verified - arrived - waited, proving))
+        self.observer.round_done(
+            RoundReport(
+                entry,
+                waiting_s=arrived - current.began,
+                beacon_s=current.beacon_s,
+                verifying_s=verified - arrived - waited,
+                aggregating_s=verified - judged,
+                appending_s=time.monotonic() - verified,
+                proofs_s=waited,
+                proving_s=proving,
+                entries=self.recorder.log.size,
+            )
+        )
         return (arrays, metrics) if enough else (None, metrics)
 
     def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
         """Leave evaluation on clients to the wrapped strategy, among the members."""
-        return self.strategy.configure_evaluate(server_round, arrays, config, SelectedGrid(grid, sorted(self._node_of.values())))
+        return self.strategy.configure_evaluate(
+            server_round, arrays, config, SelectedGrid(grid, sorted(place.node for place in self._roster.places().values()))
+        )
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Leave it to the wrapped strategy, sparing it replies that are errors; without a result where it cannot use the others."""
@@ -292,17 +363,33 @@ class Verified(Strategy):
             raise StrategyError("no round is in progress: let start() run the rounds")
         return self._round
 
-    def _draw_beacon(self, grid: Grid, number: int, timeout: float) -> None:
-        """Draw the beacon that chooses participants and batches."""
+    @property
+    def _roster(self) -> Roster:
+        if self._members is None:
+            raise StrategyError("no round is in progress: let start() run the rounds")
+        return self._members
+
+    def _draw_beacon(self, number: int) -> None:
+        """Draw the beacon that chooses participants and batches; where the contributions stand, it stands with them."""
         began = time.monotonic()
         state, last = self.recorder.state, self.recorder.model_entry
-
-        def ask(messages: Iterable[Message]) -> list[Message]:
-            return exchange(grid, messages, timeout, self.stop)
-
-        drawn = draw(self.recorder, ask, self._node_of, lambda client: 1 + client if number == 1 else last)
+        if state.standing is not None:
+            drawn = Drawn(reveals=state.standing.reveals, withheld=state.standing.withheld, beacon=state.standing.beacon)
+        else:
+            drawn = draw(self.recorder, self._roster, lambda client: 1 + client if number == 1 else last)
+        drawn_s = time.monotonic() - began
         expected = Expected.of(state, drawn.beacon, self._model)
-        self._round = _Round(drawn, expected, state.participants(drawn.beacon), ask, began)
+        self._round = _Round(drawn, expected, state.participants(drawn.beacon), began, drawn_s)
+
+    def _replay(self, aggregate: Aggregate) -> None:
+        """Take in a round that stands in the ledger, as the wrapped strategy did when it was done."""
+        replay = getattr(self.strategy, "replay", None)
+        if replay is None:
+            raise StrategyError("the wrapped strategy cannot go on with a run that was cut off: it has no method replay")
+        data = self.recorder.log.evidence.get(aggregate.sum.digest, aggregate.sum.size)
+        total = load_vector(data, self._rule.size, "the aggregate")
+        replay(self._model, total, aggregate.samples)
+        self._model = self._optimizer.step(self._model, total, aggregate.samples)
 
     def _aggregate(self, accepted: tuple[Accepted, ...]) -> Aggregate:
         """Move the model on, and check the sum of the commitments against the aggregate."""

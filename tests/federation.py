@@ -20,6 +20,7 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from clients.app import client_app
 from clients.member import IntArray, Member, Samples, Trainer
+from clients.memory import MemberState
 from clients.state import recall
 from ledger import merkle
 from ledger.agreement import Agreement, complete
@@ -50,6 +51,7 @@ from ledger.note import Ed25519Signer
 from ledger.state import RunState
 from ledger.verdicts import Reason
 from strategies.exact_fedavg import ExactFedAvg, server_optimizer
+from strategies.journal import Journal
 from strategies.observer import Observer
 from strategies.verified import Evaluate, Verified
 from tests.local_grid import LocalGrid, Shuffle
@@ -129,6 +131,30 @@ class LocalMember(Member):
         forged = ContributionStatement.model_validate({**dict(statement), **claims})
         signed = SignedContribution.sign(forged, signing_key(self.secret)).encode()
         return TrainReply(signed, reply.commitment, reply.blinds, reply.proof)
+
+
+@dataclass
+class Lasting:
+    """A client whose memory outlives its processes, as in :mod:`clients.home`; it notes by round what it has signed."""
+
+    number: int
+    kind: Factory = LocalMember
+    deterministic: bool = False
+    state: MemberState | None = None
+    signed: dict[int, set[bytes]] = field(default_factory=dict)
+
+    def app(self) -> ClientApp:
+        """Return the client as it starts, for the first time or again."""
+
+        def member_of(context: Context) -> Member:
+            return self.kind(secret(self.number), partial(samples_of, self.number), self.state, deterministic=self.deterministic)
+
+        def keep(member: Member, context: Context) -> None:
+            self.state = member.state
+            if member.state is not None:
+                self.signed.setdefault(member.state.contributed, set()).add(member.state.statement)
+
+        return client_app(member_of, keep)
 
 
 def client(number: int, kind: Factory = LocalMember, samples: int = SAMPLES, identity: int | None = None) -> ClientApp:
@@ -280,6 +306,8 @@ class Federation:
     stop: threading.Event = field(default_factory=threading.Event)
     grid: Grid | None = None
     cosign: Cosign | None = None
+    journal: bool = False
+    pause: bool = False
 
     def run(self) -> Run:
         agreement = self.agreement or terms(len(self.clients))
@@ -295,6 +323,8 @@ class Federation:
                 evaluation=self.evaluation,
                 observer=self.observer,
                 stop=self.stop,
+                journal=Journal(self.folder if self.journal else None),
+                pause=self.pause,
             )
             result = strategy.start(self.grid or LocalGrid(list(self.clients), self.order), timeout=self.timeout)
             leaves = [log.entry(index) for index in range(log.size)]

@@ -18,14 +18,16 @@ class LocalGrid(Grid):
     Parameters
     ----------
     apps : list of ClientApp
-        One for each node; node ids are 100, 101, …
+        One for each node; node ids are 100, 101, …, or count from ``first``
     order : callable, optional
         Rearranges (or drops, or multiplies) the replies of each exchange.
+    first : int
+        The first node id.
     """
 
-    def __init__(self, apps: list[ClientApp], order: Shuffle = list) -> None:
+    def __init__(self, apps: list[ClientApp], order: Shuffle = list, first: int = 100) -> None:
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1  # what messages are stamped with
-        self._apps = {100 + i: app for i, app in enumerate(apps)}
+        self._apps = {first + i: app for i, app in enumerate(apps)}
         self._contexts = {
             node: Context(
                 run_id=1, node_id=node, node_config={"partition-id": i, "num-partitions": len(apps)}, state=RecordDict(), run_config={}

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger.agreement import Agreement, Section, complete
+from ledger.agreement import Agreement, complete
+from ledger.changes import RevocationReason
 from ledger.entries import AgreementEntry, ClosingEntry, EnrolmentEntry, RoundEntry, SettlementEntry
+from ledger.schema import Section
 from ledger.verdicts import EXPLANATIONS, Reason
 from server.errors import ExitCode
 
@@ -30,6 +32,11 @@ def test_every_exit_code_is_documented() -> None:
 def test_every_kind_of_entry_is_documented() -> None:
     kinds = {kind.model_fields["kind"].default for kind in (AgreementEntry, EnrolmentEntry, RoundEntry, SettlementEntry, ClosingEntry)}
     assert kinds <= table_cells("ledger.md")
+
+
+@pytest.mark.parametrize("reason", list(RevocationReason))
+def test_every_reason_of_a_revocation_is_documented(reason: RevocationReason) -> None:
+    assert f"`{reason}`" in (DOCS / "ledger.md").read_text(encoding="utf-8")
 
 
 def test_every_field_of_an_agreement_is_documented() -> None:

@@ -45,6 +45,18 @@ def frame(*parts: bytes) -> bytes:
     return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 
 
+def unframe(data: bytes) -> list[bytes]:
+    """Return the parts that :func:`frame` concatenated; raises ValueError for anything else."""
+    parts, place = [], 0
+    while place < len(data):
+        start = place + 8
+        place = start + int.from_bytes(data[place:start], "big")
+        if start > len(data) or place > len(data):
+            raise ValueError("the last part is cut off")
+        parts.append(data[start:place])
+    return parts
+
+
 def expand(label: str, *parts: bytes, length: int) -> bytes:
     """Return ``length`` bytes of SHAKE256 (FIPS 202) over the framed ``label`` and ``parts``."""
     return SHAKE256.new(frame(label.encode(), *parts)).read(length)

@@ -1,8 +1,8 @@
 """The ServerApp of a deployment: one run, in the state folder that ``flower-server`` prepared."""
 
 import os
+import signal
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from clients.errors import ClientError
 from clients.keras_models import to_fixed
 from clients.quantise import Range, Scaling
 from clients.settings import TASKS
+from clients.supervise import end_with_parent
 from ledger.agreement import Agreement, read
 from ledger.canonical import digest, dump_vector
 from ledger.errors import LedgerError
@@ -21,12 +22,11 @@ from ledger.judge import IntVector
 from ledger.state import RunState
 from server.cosigner import check_addresses
 from server.deployment.home import VARIABLE, Deployment, ServerHome
+from server.deployment.run_log import RunLog, WatchedGrid
 from server.errors import ExitCode, ServerError
 from server.evaluation_set import read_evaluation
 from server.planning import Plan, read_model
 from server.run import run_federation
-from server.verdict_text import verdict_text
-from strategies.observer import Observer, RoundReport
 from zk.errors import ZkError
 from zk.sgd import flatten, initial_weights
 
@@ -39,12 +39,15 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the federation of the state folder and note how it ended."""
     home = ServerHome(Path(os.environ[VARIABLE]))
-    stop, done = threading.Event(), threading.Event()
+    end_with_parent(signal.SIGKILL)  # Flower's processes may be killed: nothing goes on writing then
+    log, stop, done = home.log(), threading.Event(), threading.Event()
     threading.Thread(target=_watch, args=(home, stop, done), daemon=True).start()
     try:
         deployment = home.deployment()
         plan = plan_of(deployment)
-        state = run_federation(plan, home.folder, grid, EventLog(home), stop, deployment.verify_backend)
+        home.wait_until_free()
+        watched, observer = WatchedGrid(grid, log), RunLog(log, plan.agreement.rule.plan.logit_bits)
+        state = run_federation(plan, home.folder, watched, observer, stop, deployment.verify_backend, resumable=True)
         home.end(*outcome_of(state))
     except ServerError as error:
         home.end(error.exit_code, str(error))
@@ -74,7 +77,7 @@ def plan_of(deployment: Deployment) -> Plan:
 
 
 def outcome_of(state: RunState) -> tuple[ExitCode, str]:
-    """Return the exit code of a closed run, and a line that says how it ended."""
+    """Return the exit code of a run that has ended or is stopped, and a line that says how."""
     rounds = state.opening.agreement.rounds
     if state.rounds == rounds.count and state.accepted >= rounds.minimum_accepted:
         return ExitCode.OK, f"the run is complete: {state.rounds} rounds"
@@ -83,52 +86,11 @@ def outcome_of(state: RunState) -> tuple[ExitCode, str]:
             f"the run ended after round {state.rounds}: {state.accepted} updates were accepted, "
             f"the agreement needs {rounds.minimum_accepted}"
         )
-    return ExitCode.INTERRUPTED, f"the run was stopped after {state.rounds} of {rounds.count} rounds; the ledger is closed"
-
-
-class EventLog(Observer):
-    """Writes how a run goes on, a line an event."""
-
-    def __init__(self, home: ServerHome) -> None:
-        self._log = home.log()
-        self._waiting = -1
-
-    def waiting(self, connected: int, wanted: int) -> None:
-        """Note each change of who is connected."""
-        if connected != self._waiting:
-            self._waiting = connected
-            self._log.info("waiting for clients: %d of %d are connected", connected, wanted)
-
-    def enrolling(self, clients: int) -> None:
-        """Note who is asked."""
-        self._log.info("%d clients are asked to enrol", clients)
-
-    def enrolled(self, state: RunState, refused: Sequence[str]) -> None:
-        """Note who is in, and why others are not."""
-        self._log.info("%d clients enrolled", len(state.members))
-        for line in refused:
-            self._log.warning("not enrolled: %s", line)
-
-    def round_begins(self, number: int, participants: int) -> None:
-        """Note who was asked to train."""
-        self._log.info("round %d: %d clients are asked to train", number, participants)
-
-    def delayed(self, reason: str) -> None:
-        """Note what the run waits for."""
-        self._log.warning("%s", reason)
-
-    def round_done(self, report: RoundReport) -> None:
-        """Note the verdicts, and where the time went."""
-        test = report.entry.test
-        result = f", {test.correct} of {test.total} test samples right" if test is not None and test.correct is not None else ""
-        self._log.info(
-            "round %d: %s%s (waited %.1f s, verified in %.1f s)",
-            report.entry.round,
-            verdict_text(report.entry),
-            result,
-            report.waiting_s,
-            report.verifying_s,
-        )
+    if state.closed:
+        return ExitCode.INTERRUPTED, f"the run was closed after {state.rounds} of {rounds.count} rounds"
+    return ExitCode.INTERRUPTED, (
+        f"the run is stopped after {state.rounds} of {rounds.count} rounds: the same command goes on with it, with --close it closes it"
+    )
 
 
 def _watch(home: ServerHome, stop: threading.Event, done: threading.Event) -> None:

@@ -2,23 +2,26 @@
 
 import resource
 import signal
-import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from clients.address import is_loopback
-from clients.event_log import Tail
+from clients.console import Console, LogFormat, shows_failures
+from clients.event_log import Events
 from server.deployment.door import Door
 from server.deployment.gate import CALLS, SELF_REGISTRATION, check_pair, gate_app, serving
 from server.deployment.home import Deployment, ServerHome
 from server.deployment.node_keys import read_members
 from server.deployment.superlink import SuperLink, superlink
-from server.errors import ExitCode, RunFailed, ServerError
+from server.errors import EXPECTED, ExitCode, RunFailed, ServerError, exit_code
+from server.evaluation_set import FILE as EVALUATION_FILE
 from server.evaluation_set import read_evaluation
 
 _POLL_SECONDS, _FLOWER_EVERY, _STOP_SECONDS = 0.5, 10, 120.0
@@ -27,6 +30,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
+@shows_failures(EXPECTED, exit_code)
 def flower_server(
     agreement: Annotated[Path, typer.Option(help="The agreement.toml: who trains what, by which rule.")],
     state: Annotated[Path, typer.Option(help="The run folder: ledger, evidence, keys, logs. Keep it; keys/ is secret.")],
@@ -42,9 +46,15 @@ def flower_server(
         Path | None, typer.Option(help="The evaluation set that the agreement names, where it has a [settlement].")
     ] = None,
     verify_backend: Annotated[str, typer.Option(help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")] = "py_ecc",
+    log_format: Annotated[
+        LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
+    ] = LogFormat.TEXT,
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node keys: only on this machine.")] = False,
+    close: Annotated[bool, typer.Option("--close", help="Close the ledger of a run that is not to go on, and end.")] = False,
 ) -> None:
     """Run a federation with clients on other machines, from enrolment to the closed ledger.
+
+    Stopped or killed, it goes on where it was when it is started with the same command again.
 
     lunaria certs --host federation.example -o certs
 
@@ -57,6 +67,33 @@ def flower_server(
 
     if verify_backend not in GROUPS:
         raise ServerError(f"--verify-backend {verify_backend} is unknown: choose {' or '.join(GROUPS)}")
+    if not close:
+        _check_door(host, certs, key, insecure)
+    accepted, home, kept = read(agreement), ServerHome(state), state / EVALUATION_FILE
+    wanted, evaluated = accepted.federation.clients, evaluation_set or (kept if kept.exists() else None)
+    read_evaluation(evaluated, accepted)
+    evaluation = str(evaluated.resolve()) if evaluated else ""
+    deployment = Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend, evaluation)
+    known = {} if insecure or close else read_members(members)  # Flower takes node keys under TLS only
+    if not insecure and not close and len(known) < wanted and home.standing() is None:
+        raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
+    with home.held():
+        stands = home.prepare(deployment)
+        events = Events(home.folder / "server.log", Console(log_format))
+        if stands is not None and stands.ended(state):
+            code, message = stands.outcome()
+        elif close:
+            code, message = _close(home, deployment)
+        else:
+            code, message = _run(home, known, (host, port), certs, key, events)
+    if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
+        raise _EndedError(message, code)
+    events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))
+    raise typer.Exit(code)
+
+
+def _check_door(host: str, certs: Path | None, key: Path | None, insecure: bool) -> None:
+    """Refuse to listen without TLS, but for this machine alone."""
     if insecure:
         if not is_loopback(host):
             raise ServerError(f"--insecure is for this machine only, not {host}: make certificates with 'lunaria certs'")
@@ -66,33 +103,49 @@ def flower_server(
         raise ServerError("a server needs --certs and --key, made by 'lunaria certs'; to try it on this machine alone: --insecure")
     else:
         check_pair(certs, key)
-    accepted = read(agreement)
-    read_evaluation(evaluation_set, accepted)
-    wanted = accepted.federation.clients
-    known = {} if insecure else read_members(members)  # Flower takes node keys under TLS only
-    if not insecure and len(known) < wanted:
-        raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
-    home = ServerHome(state)
-    evaluation = str(evaluation_set.resolve()) if evaluation_set else ""
-    home.prepare(Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend, evaluation))
+
+
+def _run(
+    home: ServerHome,
+    known: Mapping[str, ec.EllipticCurvePublicKey],
+    where: tuple[str, int],
+    certs: Path | None,
+    key: Path | None,
+    events: Events,
+) -> tuple[ExitCode, str]:
+    """Start Flower's processes and follow the run; returns how it ended."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    insecure, (host, port) = certs is None, where
     if insecure:
-        _say("INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates")
+        events.warning(
+            "insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates"
+        )
     _allow_many_files()
     calls, door = CALLS | SELF_REGISTRATION if insecure else CALLS, Door()
     keys = None if insecure else {public_key_to_bytes(key) for key in known.values()}
     with superlink(home, node_keys=not insecure) as link:
         link.register(known)
         with serving(gate_app(link.address, link.ca, keys, calls, door=door), host, port, certs, key, door):
-            _say(f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}")
-            run = link.start_run()
-            code, message = _watch(home, link, run, stop)
-    if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
-        raise _EndedError(message, code)
-    _say(f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs")
-    raise typer.Exit(code)
+            text = f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}"
+            events.info("listening", text, host=host, port=port, node_keys=len(known))
+            return _watch(home, link, link.start_run(), stop, events)
+
+
+def _close(home: ServerHome, deployment: Deployment) -> tuple[ExitCode, str]:
+    """Close the ledger of a run that is not to go on."""
+    from server.deployment.app import plan_of
+    from server.deployment.run_log import RunLog
+    from server.run import run_federation
+
+    if home.standing() is None:
+        raise ServerError(f"{home.folder} holds no run that could be closed")
+    home.wait_until_free()
+    plan = plan_of(deployment)
+    observer = RunLog(home.log(), plan.agreement.rule.plan.logit_bits)
+    run_federation(plan, home.folder, None, observer, threading.Event(), deployment.verify_backend, resumable=True)
+    return ExitCode.OK, "the run is closed"
 
 
 class _EndedError(ServerError):
@@ -103,7 +156,7 @@ class _EndedError(ServerError):
         self.exit_code = code
 
 
-def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event) -> tuple[ExitCode, str]:
+def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, events: Events) -> tuple[ExitCode, str]:
     """Show what happens until the run has ended; returns how.
 
     Raises
@@ -111,11 +164,10 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event) -
     RunFailed
         Flower's processes ended before the run did.
     """
-    events, asked, turn = Tail(home.folder / "server.log"), 0.0, 0
+    asked, turn = 0.0, 0
     while True:
         outcome = home.outcome()
-        for line in events.lines():
-            sys.stderr.write(line + "\n")
+        events.follow()
         if outcome is not None:
             return outcome
         turn += 1
@@ -124,7 +176,7 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event) -
         if stop.is_set() and not asked:
             asked = time.monotonic()
             home.ask_to_stop()
-            _say("stopping: the message in hand is finished and the ledger closed")
+            events.info("stopping", "stopping: the message in hand is finished and the ledger closed")
         if asked and time.monotonic() - asked > _STOP_SECONDS:
             raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: its ledger is not closed, and still audits")
         time.sleep(_POLL_SECONDS)
@@ -134,7 +186,3 @@ def _allow_many_files() -> None:
     """Take as many open files as may be had: strangers' connections must not use up those that the server needs."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")

@@ -5,22 +5,32 @@
     STATE/deployment.json  what ``flower-server`` was started with, for the process of the ServerApp
     STATE/outcome.json     how the run ended
     STATE/stop             is there as soon as the run is to end
-    STATE/server.log       a line an event;  STATE/superlink.log  what Flower had to say
+    STATE/server.log       a line of JSON an event;  STATE/superlink.log  what Flower had to say
     STATE/superlink/       certificate and files of the SuperLink, made anew at each start
+    STATE/lock             held while a ``flower-server`` runs
 """
 
+import fcntl
 import json
-import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from clients.event_log import writer
+from clients.event_log import EventFile
+from ledger.agreement import Agreement, read
+from ledger.entries import AgreementEntry, ClosingEntry, decode_entry
 from ledger.errors import StorageError
 from ledger.evidence import write_durably
+from ledger.storage import Storage
 from server.errors import ExitCode, ServerError
+from server.files import PROVENANCE
 
 VARIABLE = "LUNARIA_SERVER_STATE"
 """The environment variable that tells the ServerApp where the state folder is."""
+
+_FREE_SECONDS, _POLL_SECONDS = 30.0, 0.2
 
 
 @dataclass(frozen=True)
@@ -51,21 +61,66 @@ class Deployment:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """A run that a state folder holds: what was agreed, and how it was closed, if it was."""
+
+    agreement: Agreement
+    closing: ClosingEntry | None
+
+    def ended(self, folder: Path) -> bool:
+        """Whether nothing is left to do: the ledger is closed and the model written."""
+        return self.closing is not None and (folder / PROVENANCE).exists()
+
+    def outcome(self) -> tuple[ExitCode, str]:
+        """Return the exit code of a closed run, and a line that says how it ended."""
+        closing = self.closing
+        if closing is None:
+            raise ServerError("the run is not closed")
+        codes = {"completed": ExitCode.OK, "too-few-accepted": ExitCode.FAILED, "interrupted": ExitCode.INTERRUPTED}
+        return codes[closing.outcome], f"the run is closed already: {closing.outcome} after {closing.rounds} rounds"
+
+
+@dataclass(frozen=True)
 class ServerHome:
     """A server's state folder."""
 
     folder: Path
 
-    def prepare(self, deployment: Deployment) -> None:
-        """Make the folder and note what the run goes by.
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Use the folder alone as long as the context lasts; the kernel lets go of it when the process ends, however it ends.
 
         Raises
         ------
         ServerError
-            It holds a run already, or cannot be written.
+            Another ``flower-server`` uses it, or it cannot be written.
         """
-        if any((self.folder / name).exists() for name in ("ledger.db", "agreement.toml", "keys")):
-            raise ServerError(f"{self.folder} holds a run already: a run is not resumed yet, give a new folder with --state")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = (self.folder / "lock").open("w")
+        except OSError as error:
+            raise ServerError(f"cannot write the state folder {self.folder}: {error.strerror}") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ServerError(f"another flower-server uses {self.folder}: stop it, or give another --state") from error
+            yield
+
+    def prepare(self, deployment: Deployment) -> Standing | None:
+        """Make the folder and note what the run goes by; returns the run that it holds already.
+
+        Raises
+        ------
+        ServerError
+            It holds a run under another agreement, or cannot be written; nothing was changed.
+        """
+        stands = self.standing()
+        if stands is not None and stands.agreement != read(Path(deployment.agreement)):
+            raise ServerError(
+                f"{self.folder} holds a run under another agreement than {deployment.agreement}: give that one (a copy is in "
+                f"{self.folder / 'agreement.toml'}), or a new folder with --state"
+            )
         try:
             (self.folder / "superlink").mkdir(mode=0o700, parents=True, exist_ok=True)
             for name in ("stop", "outcome.json"):
@@ -73,6 +128,41 @@ class ServerHome:
             write_durably(self.folder / "deployment.json", json.dumps(asdict(deployment)).encode())
         except OSError as error:
             raise ServerError(f"cannot write the state folder {self.folder}: {error.strerror}") from error
+        return stands
+
+    def standing(self) -> Standing | None:
+        """Return the run that the folder holds; None where none has begun.
+
+        Raises
+        ------
+        ServerError
+            Its key is gone.
+        LedgerError
+            Its ledger cannot be read.
+        """
+        if not (self.folder / "keys" / "log.key").exists():
+            if (self.folder / "ledger.db").exists():
+                raise ServerError(f"{self.folder} holds a ledger, but not its key keys/log.key: bring it back from your backup")
+            return None
+        with Storage.of(self.folder).open_store(self.folder, create=True) as store:
+            if not store.size():
+                return None
+            first, last = decode_entry(store.entry(0)), decode_entry(store.entry(store.size() - 1))
+        if not isinstance(first, AgreementEntry):
+            raise ServerError(f"{self.folder} holds a ledger that does not begin with an agreement: see 'lunaria fsck'")
+        return Standing(first.agreement, last if isinstance(last, ClosingEntry) else None)
+
+    def wait_until_free(self) -> None:
+        """Return once the processes of an earlier start have let go of the ledger; the log says why it is not free in the end."""
+        deadline = time.monotonic() + _FREE_SECONDS
+        with (self.folder / "ledger.lock").open("a") as file:
+            while time.monotonic() < deadline:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    time.sleep(_POLL_SECONDS)
+                else:
+                    return
 
     def deployment(self) -> Deployment:
         """Return what :meth:`prepare` noted."""
@@ -101,6 +191,6 @@ class ServerHome:
             raise StorageError(f"cannot read {self.folder / 'outcome.json'}: {error.strerror}") from error
         return ExitCode(fields["code"]), fields["message"]
 
-    def log(self) -> logging.Logger:
-        """Return a logger that appends to ``server.log``."""
-        return writer(self.folder / "server.log")
+    def log(self) -> EventFile:
+        """Return what appends to ``server.log``."""
+        return EventFile(self.folder / "server.log")

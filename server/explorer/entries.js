@@ -12,15 +12,20 @@ const list = (test) => (value) => Array.isArray(value) && value.every(test);
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const some = (fields) => (value) =>
   isObject(value) && Object.entries(fields).every(([name, test]) => Object.hasOwn(value, name) && test(value[name]));
-const only = (fields, optional = {}) => (value) =>
-  some(fields)(value) &&
-  Object.keys(value).every((name) => Object.hasOwn(fields, name) || (Object.hasOwn(optional, name) && optional[name](value[name])));
+const only =
+  (fields, optional = {}) =>
+  (value) =>
+    some(fields)(value) &&
+    Object.entries(value).every(([name, given]) => Object.hasOwn(fields, name) || (Object.hasOwn(optional, name) && optional[name](given)));
 
 const reference = only({ digest: hex32, size: count, "media-type": string });
 const reveals = list(only({ client: count, nonce: hex32 }));
 const account = (value) => typeof value === "string" && /^0x[0-9a-f]{40}$/.test(value);
 const amount = (value) => typeof value === "string" && /^(0|[1-9][0-9]{0,38})$/.test(value);
-const statement = only({ run: hex32, client: hex32, samples: count, rows: reference, proof: reference, nonce: hex32 }, { account });
+const statement = only(
+  { run: hex32, client: hex32, samples: count, rows: reference, proof: reference, nonce: hex32 },
+  { account, node: hex32 },
+);
 const settled = only({
   client: count,
   account: maybe(account),
@@ -34,6 +39,14 @@ const settled = only({
   missed: count,
   reasons: list(string),
 });
+const CHANGES = {
+  rotation: { statement: only({ run: hex32, client: hex32, previous: maybe(hex32), node: hex32 }), signature: string },
+  withdrawal: { statement: only({ run: hex32, client: hex32 }), signature: string },
+  revocation: { reason: string },
+};
+const change = (value) =>
+  isObject(value) && Object.hasOwn(CHANGES, value.change) && only({ change: string, client: count, ...CHANGES[value.change] })(value);
+const changes = (value) => list(change)(value) && value.length > 0;
 const agreement = some({
   federation: some({ name: string, clients: count }),
   model: some({ layers: list(count) }),
@@ -74,6 +87,9 @@ const KINDS = {
   closing: { outcome: string, rounds: count, model: hex32 },
 };
 
+// Fields that an entry has only where there is something to say.
+const OPTIONAL = { round: { changes } };
+
 export function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (!isObject(value)) return JSON.stringify(value);
@@ -92,9 +108,9 @@ export function decodeEntry(bytes) {
     return { json, error: "it is not JSON that can be read" };
   }
   if (!isObject(json) || !Object.hasOwn(KINDS, json.kind)) return { json, error: "it is of no known kind" };
-  const fits = only({ kind: string, version: exactly(1), ...KINDS[json.kind] })(json);
+  const fits = only({ kind: string, version: exactly(1), ...KINDS[json.kind] }, OPTIONAL[json.kind])(json);
   return fits ? { json, entry: json } : { json, error: `it does not have the fields of its kind, ${json.kind}` };
 }
 
-// What a client signs when it enrols.
-export const enrolmentMessage = (enrolment) => utf8(`lunaria/v1/enrolment\n${canonical(enrolment.statement)}`);
+// What a client signs when it enrols, takes another node key or withdraws: ``kind`` says which.
+export const signedMessage = (kind, statement) => utf8(`lunaria/v1/${kind}\n${canonical(statement)}`);

@@ -13,7 +13,10 @@ export function title(decoded) {
   if (entry.kind === "agreement") return visible(entry.agreement.federation.name);
   if (entry.kind === "enrolment") return ["client ", short(entry.enrolment.statement.client)];
   if (entry.kind === "commitments") return `${entry.round}: ${entry.contributions.length} contributions`;
-  if (entry.kind === "round") return `${entry.round}: ${accepted(entry)} of ${entry.verdicts.length} accepted`;
+  if (entry.kind === "round") {
+    const changed = entry.changes ? `, ${entry.changes.map(({ change, client }) => `${change} of client ${client}`).join(", ")}` : "";
+    return `${entry.round}: ${accepted(entry)} of ${entry.verdicts.length} accepted${visible(changed)}`;
+  }
   if (entry.kind === "settlement") return `${entry.epoch}: rounds ${entry.first} to ${entry.last}, ${entry.clients.length} clients`;
   return `${visible(entry.outcome)} after ${entry.rounds} rounds`;
 }

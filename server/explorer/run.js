@@ -7,12 +7,14 @@ export function runOf(decoded) {
     if (entry?.kind === "agreement" && index === 0) run.opening = entry;
     if (entry?.kind === "enrolment") {
       const { client, samples, rows, proof } = entry.enrolment.statement;
-      run.clients.push({ number: run.clients.length, key: client, samples, rows, proof, index, verdicts: new Map() });
+      run.clients.push({ number: run.clients.length, key: client, samples, rows, proof, index, verdicts: new Map(), left: null });
     }
     if (entry?.kind === "commitments") fixed = { entry, index };
     if (entry?.kind === "round") {
       run.rounds.push({ entry, index, fixed: fixed?.entry.round === entry.round ? fixed : null });
       for (const { client, reason } of entry.verdicts) run.clients[client]?.verdicts.set(entry.round, reason);
+      for (const { change, client, reason } of entry.changes ?? [])
+        if (change !== "rotation" && run.clients[client]) run.clients[client].left = { round: entry.round, reason: reason ?? null };
     }
     if (entry?.kind === "settlement") run.settlements.push({ entry, index });
     if (entry?.kind === "closing") run.closing = { entry, index };

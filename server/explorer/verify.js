@@ -1,7 +1,7 @@
 // What this page verifies by itself: the checkpoint, the tree under it, and the entries as far as they stand alone.
 
 import { base64, hex, sameBytes, sha256, unbase64, unhex } from "./bytes.js";
-import { canonical, decodeEntry, enrolmentMessage } from "./entries.js";
+import { canonical, decodeEntry, signedMessage } from "./entries.js";
 import { inclusionPath, leafHash, rootOf, treeLevels, verifyInclusion } from "./merkle.js";
 import { cosigned, ed25519, ed25519Works, parseKey, parseNote, sameRoot, signedByLog } from "./note.js";
 import { readEntries, readTiles } from "./source.js";
@@ -181,23 +181,34 @@ function checkSequence(decoded) {
 }
 
 async function checkEnrolments(decoded, first, works) {
-  const check = new Check("enrolments", "Clients' signatures", "every client signed its enrolment in this very run with its Ed25519 key");
+  const meaning = "what clients say of themselves, they signed in this very run with their Ed25519 keys";
+  const check = new Check("enrolments", "Clients' signatures", meaning);
   const run = first ? hex(await sha256(first)) : "";
+  const keys = [];
   for (const [index, { entry }] of decoded.entries()) {
-    if (entry?.kind !== "enrolment") continue;
-    const { statement, signature } = entry.enrolment;
-    if (statement.run !== run) check.find(index, "the client enrolled in another run");
-    if (!works) check.unsupported = "Ed25519 is not supported by this browser";
-    else if (!(await signs(statement.client, signature, entry.enrolment)))
-      check.find(index, "the enrolment is not signed by the client it names");
-    check.made += 1;
+    if (entry?.kind === "enrolment") keys.push(entry.enrolment.statement.client);
+    for (const [kind, key, { statement, signature }] of saidIn(entry, keys)) {
+      if (statement.run !== run) check.find(index, `the ${kind} belongs to another run`);
+      if (statement.client !== key) check.find(index, `the ${kind} is another client's`);
+      if (!works) check.unsupported = "Ed25519 is not supported by this browser";
+      else if (!(await signs(statement.client, signature, signedMessage(kind, statement))))
+        check.find(index, `the ${kind} is not signed by the client it names`);
+      check.made += 1;
+    }
   }
   return check;
 }
 
-async function signs(client, signature, enrolment) {
+// What clients signed in an entry itself: the kind, the key of the client whose it should be, statement and signature.
+function saidIn(entry, keys) {
+  if (entry?.kind === "enrolment") return [["enrolment", keys.at(-1), entry.enrolment]];
+  const changes = (entry?.kind === "round" && entry.changes) || [];
+  return changes.filter(({ statement }) => statement).map((said) => [said.change, keys[said.client], said]);
+}
+
+async function signs(client, signature, message) {
   try {
-    return await ed25519(unhex(client), unbase64(signature), enrolmentMessage(enrolment));
+    return await ed25519(unhex(client), unbase64(signature), message);
   } catch {
     return false;
   }

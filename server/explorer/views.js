@@ -75,7 +75,7 @@ export function participantsSection(run, texts) {
     const good = verdicts.filter(([, reason]) => reason === "accepted").length;
     return [
       String(client.number),
-      short(client.key),
+      [short(client.key), client.left && h("div", { class: "quiet" }, leftText(client.left))],
       client.samples.toLocaleString("en"),
       `${good} of ${verdicts.length}`,
       strip(run, client, texts),
@@ -88,6 +88,9 @@ export function participantsSection(run, texts) {
     paged(run.clients, (clients) => table("Participants", columns, clients.map(row))),
   );
 }
+
+const leftText = ({ round, reason }) =>
+  reason === null ? `withdrew after round ${round}` : `revoked by the operator after round ${round}: ${visible(reason)}`;
 
 // One mark for each of the last rounds: accepted, not accepted, not chosen.
 function strip(run, client, texts) {

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from flwr.app import ConfigRecord, RecordDict
 
-from clients.member import IntArray, MemberState, Trainer
+from clients.member import IntArray, Trainer
+from clients.memory import MemberState
 from ledger.beacon import commit_nonce
 from ledger.entries import EnrolmentStatement, SignedEnrolment, decode_enrolment
 from ledger.identity import public_key, signing_key

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from clients.member import IntArray, Trainer
 from ledger.messages import LedgerView, RevealReply, RevealRequest, TrainRequest
 from ledger.verdicts import Reason
-from strategies.selection import exchange
+from strategies.exchange import exchange
 from tests.federation import OK, Content, Contribution, Federation, LocalMember, Run, Tampered, client, federate, refused, terms
 from tests.local_grid import LocalGrid
 
@@ -245,7 +245,7 @@ def test_replies_that_trickle_in(folder: Path, tmp_path: Path) -> None:
 
 def test_exchange_sends_each_message_once() -> None:
     grid = LocalGrid([])
-    assert exchange(grid, [], 0.1, threading.Event()) == []
+    assert exchange(grid, [], 0.1, threading.Event(), lambda message, node: message) == []
     assert grid.sent == []
 
 

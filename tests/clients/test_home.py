@@ -8,7 +8,7 @@ import pytest
 
 from clients.errors import MemberError
 from clients.home import ClientHome, Settings
-from clients.member import MemberState
+from clients.memory import MemberState
 
 
 def state_of(contributed: int = 3) -> MemberState:

@@ -7,7 +7,8 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from clients.errors import ClientError, MemberError
-from clients.member import Member, MemberState
+from clients.member import Member
+from clients.memory import MemberState
 from clients.settings import local_data, member_from
 from clients.state import remember
 from tests.federation import terms

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import ValidationError
 
-from ledger.agreement import Section, complete
+from ledger.agreement import complete
 from ledger.canonical import dump_json
 from ledger.entries import (
     ENROLMENT_PROOF,
@@ -41,6 +41,7 @@ from ledger.entries import (
 )
 from ledger.errors import FormatError, VerificationError
 from ledger.identity import public_key, signing_key
+from ledger.schema import Section
 from ledger.verdicts import EXPLANATIONS, Reason
 
 # ---- a small run, also for the tests of the state machine, of judging and of messages
@@ -350,7 +351,7 @@ def test_a_signature_by_another_key_is_refused(signed: SignedStatement) -> None:
 
 
 OTHER_VALUES: dict[str, object] = {
-    **dict.fromkeys(("run", "nonce", "model", "batch"), "ee" * 32),
+    **dict.fromkeys(("run", "nonce", "model", "batch", "node"), "ee" * 32),
     **dict.fromkeys(("rows", "commitment", "update", "blinds", "proof"), Reference(digest="ee" * 32, size=1, media_type=TENSOR)),
     "client": NAMES[2],
     "account": "0x" + "ee" * 20,

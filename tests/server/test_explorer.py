@@ -178,7 +178,28 @@ class TestVerification:
         assert show(forged(forgery)) == "failed"
         assert findings(tab) == [
             "entry 1: the enrolment is not signed by the client it names",
-            "entry 3: the client enrolled in another run",
+            "entry 3: the enrolment belongs to another run",
+        ]
+
+    def test_changes_of_memberships_are_shown_and_their_signatures_checked(self, tab: Tab, show: Show, forgery: Forgery) -> None:
+        keys = forgery.state(FIRST).keys
+        statement = {"run": forgery.run, "client": keys[0], "previous": None, "node": "77" * 32}
+        changes = [
+            {"change": "rotation", "client": 0, **forgery.sign("rotation", statement, keys[0])},
+            {"change": "revocation", "client": 1, "reason": "key-compromised"},
+            {"change": "withdrawal", "client": 2, **forgery.sign("withdrawal", {"run": forgery.run, "client": keys[2]}, keys[2])},
+        ]
+        forgery[FIRST]["changes"] = changes
+        assert show(forged(forgery)) == "verified"
+        assert "revoked by the operator after round 1: key-compromised" in tab.text("#participants")
+        assert "withdrew after round 1" in tab.text("#participants")
+        assert "rotation of client 0, revocation of client 1, withdrawal of client 2" in tab.text(f"#entry-{FIRST} summary")
+        changes[0]["statement"] = statement | {"node": "78" * 32}
+        changes[2]["client"] = 1
+        assert show(forged(forgery)) == "failed"
+        assert findings(tab) == [
+            f"entry {FIRST}: the rotation is not signed by the client it names",
+            f"entry {FIRST}: the withdrawal is another client's",
         ]
 
     def test_what_is_no_entry_is_named_and_the_page_goes_on(self, tab: Tab, show: Show, forgery: Forgery) -> None:

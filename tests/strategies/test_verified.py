@@ -375,10 +375,10 @@ def verified(folder: Path, agreement: Agreement, model: IntVector | None = None)
     return Verified(ExactFedAvg(agreement), log, opening_of(agreement), first, commitment_key(Arkworks, agreement.row_width))
 
 
-def test_log_with_entries_is_not_used_again(folder: Path) -> None:
+def test_log_of_another_run_is_not_used(folder: Path) -> None:
     verified(folder, terms()).recorder.log.close()
-    with pytest.raises(StrategyError, match="the ledger already has 1 entries"):
-        verified(folder, terms())
+    with pytest.raises(StrategyError, match="the ledger already has 1 entries of another run"):
+        verified(folder, terms(4))
 
 
 def test_first_model_must_be_the_one_of_entry_0(folder: Path) -> None:

@@ -7,7 +7,7 @@ from Crypto.Hash import SHA256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zk.hashing import sha256
+from zk.hashing import frame, sha256, unframe
 
 # NIST's examples for SHA-256, and the empty message.
 VECTORS = [
@@ -33,3 +33,17 @@ def test_threads_do_not_disturb_each_other() -> None:
     with ThreadPoolExecutor(8) as threads:
         for _ in range(10):
             assert list(threads.map(sha256, messages)) == [SHA256.new(message).digest() for message in messages]
+
+
+@given(st.lists(st.binary(max_size=20)))
+def test_what_was_framed_comes_apart_as_it_was(parts: list[bytes]) -> None:
+    assert unframe(frame(*parts)) == parts
+
+
+@given(st.lists(st.binary(max_size=20), min_size=1), st.data())
+def test_a_frame_that_is_cut_off_is_refused(parts: list[bytes], data: st.DataObject) -> None:
+    whole = frame(*parts)
+    ends = {len(frame(*parts[:count])) for count in range(len(parts) + 1)}
+    cut = data.draw(st.sampled_from([length for length in range(len(whole)) if length not in ends]))
+    with pytest.raises(ValueError, match="cut off"):
+        unframe(whole[:cut])

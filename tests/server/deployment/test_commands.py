@@ -1,5 +1,6 @@
 """``flower-server``, ``flower-client`` and the commands around them: what is refused, in one line and before anything starts."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -78,7 +79,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("--certs", "nowhere", "--key", "certs/server.key"), "cannot read nowhere"),
         ((*TLS, "--members", "nowhere"), "holds no node key"),
         ((*TLS, "--members", "one"), "holds 1 node keys: invite the others"),
-        ((*TLS, "--state", "full"), "holds a run already"),
+        ((*TLS, "--state", "full"), "holds a ledger, but not its key"),
         ((*TLS, "--verify-backend", "x"), "choose py_ecc or arkworks"),
         ((*TLS, "--agreement", "certs/ca.crt"), "is not TOML"),
         ((*TLS, "--nonsense"), "flower-server --help"),
@@ -105,6 +106,18 @@ def test_a_server_that_cannot_run_says_why(prepared: Path, refusal: Refusal, opt
 )
 def test_a_client_that_cannot_run_says_why(refusal: Refusal, tmp_path: Path, options: tuple[str, ...], why: str) -> None:
     assert why in refusal(flower_client, "--data", "digits", "--state", str(tmp_path / "state"), *options)
+
+
+@pytest.mark.parametrize("main", [flower_server, flower_client])
+def test_a_refusal_is_an_event_where_events_are_json(
+    prepared: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, main: Main
+) -> None:
+    options = {flower_server: ("--agreement", "agreement.toml"), flower_client: ("--data", "digits")}[main]
+    assert run(prepared, main, *options, "--state", str(tmp_path / "state"), "--log-format", "json") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    event = json.loads(line)
+    assert (event["level"], event["event"], event["exit_code"]) == ("error", "failed", 2)
+    assert "lunaria certs" in event["message"] or "no server is known" in event["message"]
 
 
 def test_a_state_folder_belongs_to_one_invitation(prepared: Path, refusal: Refusal, tmp_path: Path) -> None:
