@@ -12,19 +12,23 @@ from ledger.agreement import Agreement
 from ledger.archive import ArchiveReader
 from ledger.audit import Trust, audit
 from ledger.canonical import digest
+from ledger.checkpoint import Checkpoint
 from ledger.entries import ClosingEntry, RoundEntry, SettlementEntry, encode_entry
 from ledger.errors import VerificationError
 from ledger.evaluation import Evaluation
 from ledger.export import write_export
+from ledger.log import Log
 from ledger.report import Check, Report
 from ledger.settlement import Score, claims
 from ledger.state import RunState
 from strategies.errors import StrategyError
 from strategies.observer import Observer, RoundReport
 from strategies.settling import Settling
-from tests.federation import Federation, LocalMember, Run, client, federate, key_of, terms
+from tests.federation import Federation, Lasting, LocalMember, Run, client, federate, key_of, terms
 from tests.ledger.conftest import Forgery, write_files
 from tests.ledger.test_contribution import evaluation_data
+from tests.local_grid import LocalGrid
+from tests.strategies.test_resume import KilledError, lasting
 
 DATA = evaluation_data((5, 8, 3), "softmax-cross-entropy")
 ACCOUNTS = ["0x" + f"{number + 1:02x}" * 20 for number in range(3)]
@@ -291,3 +295,39 @@ def test_rounds_that_nobody_proved_earn_nothing(tmp_path: Path, folder: Path) ->
     ((check, reason),) = findings(forge(run, tmp_path, entry.model_copy(update={"clients": lines}), run.entries[-1]))
     assert check is Check.SEQUENCE
     assert reason == f"client {unproved.client} is settled with rounds 2 instead of {unproved.rounds}"
+
+
+# ---- a server that is killed
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_server_that_is_killed_around_any_append_settles_the_same(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    """Entries 4 to 8 are a round, its settlement, a round, its settlement and the closing."""
+    agreement = settling_terms(2, settlement={"epoch": 1})
+
+    def run(where: Path, clients: list[Lasting], start: int = 0) -> Run:
+        grid = LocalGrid([one.app() for one in clients], first=100 * (start + 1))
+        known = Evaluation.decode(DATA, agreement)
+        return Federation(where, [], agreement, grid=grid, journal=True, evaluation=known).run()
+
+    whole = run(tmp_path / "whole", lasting(deterministic=True))
+    assert [entry.kind for entry in whole.entries[4:]] == ["round", "settlement", "round", "settlement", "closing"]
+    append = Log.append
+    for index in range(4, 9):
+        where, clients = tmp_path / str(index), lasting(deterministic=True)
+
+        def killed(log: Log, entry: bytes, index: int = index) -> Checkpoint:
+            if log.size == index and not after:
+                raise KilledError
+            result = append(log, entry)
+            if log.size == index + 1:
+                raise KilledError
+            return result
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Log, "append", killed)
+            with pytest.raises(KilledError):
+                run(where, clients)
+        assert run(where, clients, 1).leaves == whole.leaves
