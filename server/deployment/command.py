@@ -23,6 +23,8 @@ from server.deployment.node_keys import read_members
 from server.deployment.superlink import SuperLink, superlink
 from server.deployment.telling import Telling
 from server.errors import EXPECTED, ExitCode, RunFailed, ServerError, exit_code
+from server.evaluation_set import FILE as EVALUATION_FILE
+from server.evaluation_set import read_evaluation
 
 _POLL_SECONDS, _FLOWER_EVERY, _STOP_SECONDS = 0.5, 10, 120.0
 
@@ -42,6 +44,9 @@ def flower_server(
     test_data: Annotated[str, typer.Option(help="Your own data set to test each model on. [default: none]")] = "",
     model: Annotated[str, typer.Option(help="FILE.keras, where the agreement names the first model by digest.")] = "",
     witness: Annotated[list[str] | None, typer.Option(help="Where a witness of the agreement is reached; once for each.")] = None,
+    evaluation_set: Annotated[
+        Path | None, typer.Option(help="The evaluation set that the agreement names, where it has a [settlement].")
+    ] = None,
     verify_backend: Annotated[str, typer.Option(help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")] = "py_ecc",
     metrics: Annotated[
         str, typer.Option(help="HOST:PORT for GET /metrics, /health and /ready; never the port of the clients. [default: none]")
@@ -74,8 +79,11 @@ def flower_server(
         raise ServerError(f"--verify-backend {verify_backend} is unknown: choose {' or '.join(GROUPS)}")
     if not close:
         _check_door(host, certs, key, insecure)
-    wanted, home = read(agreement).federation.clients, ServerHome(state)
-    deployment = Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend)
+    accepted, home, kept = read(agreement), ServerHome(state), state / EVALUATION_FILE
+    wanted, evaluated = accepted.federation.clients, evaluation_set or (kept if kept.exists() else None)
+    read_evaluation(evaluated, accepted)
+    evaluation = str(evaluated.resolve()) if evaluated else ""
+    deployment = Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend, evaluation)
     known = {} if insecure or close else read_members(members)  # Flower takes node keys under TLS only
     if not insecure and not close and len(known) < wanted and home.standing() is None:
         raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
