@@ -93,8 +93,10 @@ def flower_server(
         if stands is not None and stands.ended(state):
             code, message = stands.outcome()
         elif close:
+            home.wait_until_free()
             code, message = _close(home, deployment)
         else:
+            home.wait_until_free()
             code, message = _run(home, known, (host, port), certs, key, telling)
     if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
         raise _EndedError(message, code)
@@ -153,7 +155,6 @@ def _close(home: ServerHome, deployment: Deployment) -> tuple[ExitCode, str]:
 
     if home.standing() is None:
         raise ServerError(f"{home.folder} holds no run that could be closed")
-    home.wait_until_free()
     plan = plan_of(deployment)
     observer = RunLog(home.log(), plan.agreement.rule.plan.logit_bits)
     run_federation(plan, home.folder, None, observer, threading.Event(), deployment.verify_backend, resumable=True)
@@ -176,14 +177,15 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, t
     RunFailed
         Flower's processes ended before the run did.
     """
-    asked, turn = 0.0, 0
+    asked, turn, began = 0.0, 0, False
     while True:
-        outcome = home.outcome()
+        runs = home.app_runs()
+        outcome, gone, began = home.outcome(), began and not runs, began or runs
         telling.follow(health)
         if outcome is not None:
             return outcome
         turn += 1
-        if not link.alive() or (turn % _FLOWER_EVERY == 0 and link.finished(run) and home.outcome() is None):
+        if gone or not link.alive() or (turn % _FLOWER_EVERY == 0 and link.finished(run) and home.outcome() is None):
             raise RunFailed(f"Flower's processes ended before the run did: see {home.folder / 'superlink.log'}")
         if stop.is_set() and not asked:
             asked = time.monotonic()
