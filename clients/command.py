@@ -28,6 +28,9 @@ from clients.supervise import child, flower_environment
 from ledger.agreement import read
 
 RETRY_SECONDS, POLL_SECONDS, STOP_SECONDS = 3.0, 0.25, 120.0
+FETCHED_SECONDS = 5.0
+"""Until the server has surely fetched a reply: the SuperLink drops one whose node has gone by then."""
+
 CONNECTED = "SuperNode ID: "
 """What Flower's SuperNode prints once the server has accepted its key."""
 
@@ -70,12 +73,7 @@ def flower_client(
     ] = LogFormat.TEXT,
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node key: only for a server on this machine.")] = False,
 ) -> None:
-    """Take part in a federation until you stop it (Ctrl-C, SIGTERM); the data never leaves this machine.
-
-    The first time:   flower-client --invitation hospital-a.toml --data records.csv --state ~/federation
-
-    From then on:     flower-client --data records.csv --state ~/federation
-    """
+    """Take part in a federation until you stop it (Ctrl-C, SIGTERM); the data never leaves this machine."""
     with only_user(state):
         home = ClientHome(state)
         accepted = _files(home, invitation, server, ca, key, agreement)
@@ -195,7 +193,7 @@ def _take_part(home: ClientHome, where: Connection, stop: threading.Event, event
     else:
         command += ["--auth-supernode-private-key", str(where.key.resolve()), "--root-certificates", str(where.ca.resolve())]
     log = Tail(folder / "supernode.log")
-    connected, busy, deadline = False, False, None
+    connected, busy, answered, deadline = False, False, -FETCHED_SECONDS, None
     prepared = [sys.executable, "-m", "clients.prepared", str(folder)]
     output = folder / "supernode.log"
     with child(prepared, environment, output), child(command, environment, output) as process:
@@ -206,12 +204,16 @@ def _take_part(home: ClientHome, where: Connection, stop: threading.Event, event
                 if CONNECTED in line and not connected:
                     connected = True
                     events.info("connected", f"connected to {where.host}:{where.port}", server=f"{where.host}:{where.port}")
-                busy = (busy or RECEIVED in line) and not any(text in line for text in ANSWERED)
+                if any(text in line for text in ANSWERED):
+                    busy, answered = False, time.monotonic()
+                elif RECEIVED in line:
+                    busy = True
             events.follow()
             if stop.is_set() and deadline is None:
                 deadline = time.monotonic() + STOP_SECONDS
                 events.info("stopping", "stopping" + (": the message in hand is answered first" if busy else ""))
-            if ended or (deadline is not None and (not busy or time.monotonic() > deadline)):
+            unfetched = busy or time.monotonic() < answered + FETCHED_SECONDS
+            if ended or (deadline is not None and (not unfetched or time.monotonic() > deadline)):
                 break
             time.sleep(POLL_SECONDS)
     if stop.is_set():

@@ -30,7 +30,7 @@ from ledger.log import Log
 from ledger.quorum import Policy
 from ledger.state import RunState
 from server.cosigner import Cosigner
-from server.errors import RunFailed, ServerError
+from server.errors import CutOff, RunFailed, ServerError
 from server.files import PROVENANCE
 from server.planning import Plan
 from strategies.errors import StrategyError
@@ -63,7 +63,7 @@ def run_federation(
     Raises
     ------
     RunFailed
-        Too few clients enrolled, or the ledger cannot go on; it stands as far as it came.
+        Too few clients enrolled, or the ledger cannot go on (``CutOff`` with ``resumable``); it stands as far as it came.
     ServerError
         The folder holds a run under another agreement.
     """
@@ -96,8 +96,10 @@ def run_federation(
             state = strategy.recorder.state
             if state.closed:
                 save_model(log, state, folder)
-    except (StrategyError, StorageError) as error:
+    except StrategyError as error:
         raise RunFailed(str(error)) from error
+    except StorageError as error:
+        raise (CutOff if resumable else RunFailed)(str(error)) from error
     return state
 
 

@@ -21,7 +21,7 @@ from server.deployment.home import Deployment, ServerHome
 from server.deployment.node_keys import read_members
 from server.deployment.superlink import SuperLink, superlink
 from server.deployment.telling import Telling
-from server.errors import EXPECTED, ExitCode, RunFailed, ServerError, exit_code
+from server.errors import EXPECTED, CutOff, ExitCode, ServerError, exit_code
 
 _POLL_SECONDS, _FLOWER_EVERY, _STOP_SECONDS = 0.5, 10, 120.0
 
@@ -54,12 +54,6 @@ def flower_server(
     """Run a federation with clients on other machines, from enrolment to the closed ledger.
 
     Stopped or killed, it goes on where it was when it is started with the same command again.
-
-    lunaria certs --host federation.example -o certs
-
-    lunaria invite hospital-a --server federation.example:9443 --ca certs/ca.crt --agreement agreement.toml
-
-    flower-server --agreement agreement.toml --state run --certs certs/server.crt --key certs/server.key --host 0.0.0.0
     """
     from ledger.agreement import read
     from zk.group import GROUPS
@@ -159,7 +153,7 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, t
 
     Raises
     ------
-    RunFailed
+    CutOff
         Flower's processes ended before the run did.
     """
     asked, turn = 0.0, 0
@@ -170,13 +164,13 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, t
             return outcome
         turn += 1
         if not link.alive() or (turn % _FLOWER_EVERY == 0 and link.finished(run) and home.outcome() is None):
-            raise RunFailed(f"Flower's processes ended before the run did: see {home.folder / 'superlink.log'}")
+            raise CutOff(f"Flower's processes ended before the run did, start it again and it goes on: see {home.folder / 'superlink.log'}")
         if stop.is_set() and not asked:
             asked = time.monotonic()
             home.ask_to_stop()
             telling.events.info("stopping", "stopping: the round in progress is given up, and begun again by the next start")
         if asked and time.monotonic() - asked > _STOP_SECONDS:
-            raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: its ledger is not closed, and still audits")
+            raise CutOff(f"the run did not stop within {_STOP_SECONDS:.0f} s: it goes on when it is started again")
         time.sleep(_POLL_SECONDS)
 
 
