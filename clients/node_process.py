@@ -4,6 +4,7 @@ It is Flower's program with one difference: the app is the one installed here. F
 holds; a data owner who does not trust the server runs only what they installed, and the bundle is not even unpacked.
 """
 
+import fcntl
 import os
 import shlex
 import sys
@@ -18,6 +19,7 @@ from clients.app import client_app
 from clients.errors import ClientError
 from clients.event_log import Value
 from clients.home import VARIABLE, ClientHome
+from clients.vault import Vault
 from ledger.errors import LedgerError
 from ledger.messages import RECORD
 from zk.errors import ZkError
@@ -38,11 +40,11 @@ class LoggedApp:
     """A client app that writes a line for each message into the state folder's log."""
 
     def __init__(self, app: Callable[[Message, Context], Message], home: ClientHome) -> None:
-        self._app = app
+        self._app, self._folder = app, home.folder
         self._log = home.log()
 
     def __call__(self, message: Message, context: Context) -> Message:
-        """Answer a message."""
+        """Answer a message, one at a time: a process that was left behind by a SuperNode that was killed first finishes what it signs."""
         kind, began = message.metadata.message_type, time.monotonic()
         record = message.content.config_records.get(RECORD)
         number = record.get("round") if record is not None else None
@@ -51,7 +53,9 @@ class LoggedApp:
         if isinstance(number, int):
             about, what = {**about, "round": number}, f"{kind} of round {number}"
         try:
-            reply = self._app(message, context)
+            with (self._folder / "answering").open("w") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                reply = self._app(message, context)
         except (ClientError, LedgerError, ZkError) as error:
             self._log.warning("message-refused", f"{what}: refused: {error}", **about, reason=str(error))
             raise
@@ -79,7 +83,7 @@ def main() -> None:
     from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
     from flwr.supernode.runtime import run_clientapp as runtime
 
-    home = ClientHome(Path(os.environ[VARIABLE]))
+    home = ClientHome(Path(os.environ[VARIABLE]), Vault.held())
     app = LoggedApp(client_app(lambda context: home.member(), lambda member, context: home.keep(member)), home)
     replace = {"install_from_fab": lambda content, skip_prompt: None, "get_load_client_app_fn": lambda **options: lambda *bundle: app}
     for name, function in replace.items():

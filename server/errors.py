@@ -10,7 +10,7 @@ code  meaning
 4     a part of the installation is missing
 5     a log has forked: it signed two histories
 75    flower-server: a process ended or the ledger cannot be written now; the same command goes on with the run
-130   interrupted with Ctrl-C or SIGTERM; a simulation's ledger is closed, a deployment goes on with the same command
+130   stopped with Ctrl-C or SIGTERM; the ledger audits as far as it came
 ====  =========================================================================================
 """
 

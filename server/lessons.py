@@ -35,6 +35,8 @@ LUNARIA = {
     "export": Lesson(("lunaria export run -o export.tar", "lunaria export run -o small.tar --no-updates"), "the file of -o"),
     "crate": Lesson(("lunaria crate run archive",), "a new folder"),
     "explorer": Lesson(("lunaria explorer export.tar -o ledger.html",), "the file of -o"),
+    "model": Lesson(("lunaria model run -o model.keras", "lunaria model run --round 2 -o round-2.keras"), "the file of -o"),
+    "scale": Lesson(("lunaria scale records.csv >> agreement.toml",), "the fields to standard output"),
     "monitor": Lesson(
         ("lunaria monitor https://federation.example/ledger --key 'federation.example/hospitals+…' --state seen",),
         "what it has seen into --state; the proof too, should the log fork",

@@ -14,6 +14,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from clients.address import is_loopback
 from clients.console import LogFormat, shows_failures
+from clients.keras_models import has_tensorflow
 from server.deployment.door import Door
 from server.deployment.gate import CALLS, SELF_REGISTRATION, check_pair, gate_app, serving
 from server.deployment.health import Health
@@ -45,6 +46,8 @@ def flower_server(
     metrics: Annotated[
         str, typer.Option(help="HOST:PORT for GET /metrics, /health and /ready; never the port of the clients. [default: none]")
     ] = "",
+    database: Annotated[str | None, typer.Option(help="Keep the ledger in PostgreSQL: postgresql://user@host/database.")] = None,
+    evidence: Annotated[str | None, typer.Option(help="Keep evidence elsewhere: s3://bucket/folder.")] = None,
     log_format: Annotated[
         LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
     ] = LogFormat.TEXT,
@@ -56,8 +59,11 @@ def flower_server(
     Stopped or killed, it goes on where it was when it is started with the same command again.
     """
     from ledger.agreement import read
+    from ledger.storage import Storage
     from zk.group import GROUPS
 
+    if (test_data or model) and not has_tensorflow():
+        raise ServerError("--test-data and --model need TensorFlow: pip install 'lunaria[federation]', or leave them out")
     if verify_backend not in GROUPS:
         raise ServerError(f"--verify-backend {verify_backend} is unknown: choose {' or '.join(GROUPS)}")
     if not close:
@@ -68,7 +74,7 @@ def flower_server(
     if not insecure and not close and len(known) < wanted and home.standing() is None:
         raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
     with home.held():
-        stands = home.prepare(deployment)
+        stands = home.prepare(deployment, Storage.parse(database=database, evidence=evidence))
         telling = Telling(home, log_format, metrics)
         if stands is not None and stands.ended(state):
             code, message = stands.outcome()
@@ -168,9 +174,9 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, t
         if stop.is_set() and not asked:
             asked = time.monotonic()
             home.ask_to_stop()
-            telling.events.info("stopping", "stopping: the round in progress is given up, and begun again by the next start")
+            telling.events.info("stopping", "stopping: the message in hand is finished; the run stays open")
         if asked and time.monotonic() - asked > _STOP_SECONDS:
-            raise CutOff(f"the run did not stop within {_STOP_SECONDS:.0f} s: it goes on when it is started again")
+            raise CutOff(f"the run did not stop within {_STOP_SECONDS:.0f} s: the same command goes on with it")
         time.sleep(_POLL_SECONDS)
 
 

@@ -24,12 +24,15 @@ from ledger.agreement import Agreement, read
 from ledger.entries import AgreementEntry, ClosingEntry, decode_entry
 from ledger.errors import StorageError
 from ledger.evidence import write_durably
-from ledger.storage import Storage
+from ledger.storage import FILE, Storage
 from server.errors import ExitCode, ServerError
 from server.files import PROVENANCE
 
 VARIABLE = "LUNARIA_SERVER_STATE"
 """The environment variable that tells the ServerApp where the state folder is."""
+
+HERE = Storage()
+"""Ledger and evidence in the state folder itself."""
 
 _FREE_SECONDS, _POLL_SECONDS = 30.0, 0.2
 
@@ -74,7 +77,12 @@ class Standing:
         closing = self.closing
         if closing is None:
             raise ServerError("the run is not closed")
-        codes = {"completed": ExitCode.OK, "too-few-accepted": ExitCode.FAILED, "interrupted": ExitCode.INTERRUPTED}
+        codes = {
+            "completed": ExitCode.OK,
+            "too-few-accepted": ExitCode.FAILED,
+            "too-few-clients": ExitCode.FAILED,
+            "interrupted": ExitCode.INTERRUPTED,
+        }
         return codes[closing.outcome], f"the run is closed already: {closing.outcome} after {closing.rounds} rounds"
 
 
@@ -105,13 +113,17 @@ class ServerHome:
                 raise ServerError(f"another flower-server uses {self.folder}: stop it, or give another --state") from error
             yield
 
-    def prepare(self, deployment: Deployment) -> Standing | None:
+    def prepare(self, deployment: Deployment, storage: Storage = HERE) -> Standing | None:
         """Make the folder and note what the run goes by; returns the run that it holds already.
+
+        ``storage`` says where a new run keeps its ledger and evidence; one that stands keeps them where it did.
 
         Raises
         ------
         ServerError
-            It holds a run under another agreement, or cannot be written; nothing was changed.
+            It holds a run under another agreement, or elsewhere than in ``storage``, or cannot be written; nothing was changed.
+        LedgerError
+            ``storage`` cannot be used, or holds another ledger.
         """
         stands = self.standing()
         if stands is not None and stands.agreement != read(Path(deployment.agreement)):
@@ -119,11 +131,18 @@ class ServerHome:
                 f"{self.folder} holds a run under another agreement than {deployment.agreement}: give that one (a copy is in "
                 f"{self.folder / 'agreement.toml'}), or a new folder with --state"
             )
+        noted = Storage.of(self.folder)
+        if storage not in (HERE, noted) and (stands is not None or noted != HERE):
+            raise ServerError(f"{self.folder} keeps its ledger elsewhere (see {self.folder / FILE}): leave out --database and --evidence")
+        if stands is None and noted == HERE:
+            storage.check()
         try:
             (self.folder / "superlink").mkdir(mode=0o700, parents=True, exist_ok=True)
             for name in ("stop", "outcome.json", "heartbeat"):
                 (self.folder / name).unlink(missing_ok=True)
             write_durably(self.folder / "deployment.json", json.dumps(asdict(deployment)).encode())
+            if storage != HERE:
+                storage.save(self.folder)
         except OSError as error:
             raise ServerError(f"cannot write the state folder {self.folder}: {error.strerror}") from error
         return stands

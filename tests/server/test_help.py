@@ -1,5 +1,6 @@
 """``--help`` teaches: every command has examples, and they are of commands and options that exist."""
 
+import re
 import shlex
 from importlib.metadata import version
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_every_command_has_a_lesson() -> None:
 
 @pytest.mark.parametrize("example", [example for lesson in LESSONS for example in lesson.examples])
 def test_every_example_can_be_parsed(example: str) -> None:
-    program, *words = shlex.split(example.split(" > ")[0], comments=True)
+    program, *words = shlex.split(re.split(" >>? ", example)[0], comments=True)
     command = PROGRAMS[program]
     while isinstance(command, click.Group):
         command = command.commands[words.pop(0)]

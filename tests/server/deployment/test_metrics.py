@@ -23,6 +23,7 @@ from clients.errors import MemberError
 from clients.event_log import Event
 from clients.metrics import ClientMetrics
 from clients.monitoring import Monitored, monitoring
+from clients.node_keys import make_node_key
 from ledger.cosignature import ED25519_COSIGNATURE, CosignatureSigner
 from ledger.note import signature_by
 from ledger.quorum import Policy
@@ -32,7 +33,7 @@ from server.deployment.health import Health
 from server.deployment.home import Deployment, ServerHome
 from server.deployment.ledger_figures import LedgerReader
 from server.deployment.metrics import RunMetrics, monitored
-from server.deployment.node_keys import make_node_key, read_members
+from server.deployment.node_keys import read_members
 from server.deployment.run_log import RunLog, WatchedGrid
 from server.deployment.superlink import SuperLink, superlink
 from server.metering import HttpMetrics, Metered
