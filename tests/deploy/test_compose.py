@@ -82,4 +82,4 @@ def test_secrets_are_files_and_what_is_mounted_is_described() -> None:
     described = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
     for path in named:
         assert (DEPLOY / path).exists() or f"`{path}`" in described, path
-    assert "password:" not in TEXT.lower()
+    assert "POSTGRES_PASSWORD:" not in TEXT
