@@ -24,6 +24,7 @@ from server.cosigner import check_addresses
 from server.deployment.home import VARIABLE, Deployment, ServerHome
 from server.deployment.run_log import RunLog, WatchedGrid
 from server.errors import ExitCode, ServerError
+from server.evaluation_set import read_evaluation
 from server.planning import Plan, read_model
 from server.run import run_federation
 from zk.errors import ZkError
@@ -74,7 +75,9 @@ def plan_of(deployment: Deployment) -> Plan:
     agreement = read(Path(deployment.agreement))
     check_addresses(agreement.witnesses.quorum, deployment.witnesses)
     data = _test_data(agreement, deployment.test_data)
-    return Plan(agreement, data, 0, "", 0, _first_model(agreement, deployment.model), data.notes, deployment.witnesses)
+    evaluation = read_evaluation(Path(deployment.evaluation) if deployment.evaluation else None, agreement)
+    model = _first_model(agreement, deployment.model)
+    return Plan(agreement, data, 0, "", 0, model, data.notes, deployment.witnesses, evaluation)
 
 
 def outcome_of(state: RunState) -> tuple[ExitCode, str]:

@@ -52,6 +52,8 @@ class Deployment:
     witnesses : tuple of str
         Where the agreement's witnesses are reached.
     verify_backend : str
+    evaluation : str
+        Path of the evaluation set; empty where the agreement has no settlements.
     """
 
     agreement: str
@@ -59,6 +61,7 @@ class Deployment:
     model: str
     witnesses: tuple[str, ...]
     verify_backend: str
+    evaluation: str = ""
 
 
 @dataclass(frozen=True)
