@@ -15,7 +15,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import numpy.typing as npt
 
-from clients.settings import TASKS, local_data
+from clients.agreed import TASKS
+from clients.settings import local_data
 from ledger.beacon import batch_indices
 from ledger.entries import AgreementEntry, EnrolmentEntry, RoundEntry, decode_entry
 from ledger.identity import public_key, signing_key
@@ -67,7 +68,7 @@ def main(run: Path, seed: int, data: str) -> None:
         accepted = [members[verdict.client] for verdict in entry.verdicts if verdict.accepted]
         total = [np.zeros_like(part, dtype=np.float64) for part in weights]
         for member in accepted:
-            x, y = local_data(data, "iid", member.samples, seed, share[member.client], len(members), rule)
+            x, y = local_data(data, "iid", member.samples, seed, share[member.client], len(members), opening.agreement)
             indices = batch_indices(entry.beacon, member.client, member.samples, rule.samples)
             model.set_weights(weights)
             optimizer.build(model.trainable_variables)

@@ -83,7 +83,7 @@ def client_app(member_of: MemberFactory = member_from, keep: Keep = remember) ->
     def evaluate(message: Message, context: Context) -> Message:
         member = member_of(context)
         rule = member.rule()
-        x, y = (part.astype(np.int64) for part in member.data(rule))
+        x, y = (part.astype(np.int64) for part in member.samples())
         logits = ExactTrainer(rule).forward(_weights(message), x)
         if rule.loss == Loss.SQUARED:
             metrics = {"squared-error": squared_error(rule, logits, y) / 4**rule.plan.logit_bits}

@@ -2,52 +2,41 @@
 
 import shutil
 import signal
-import sys
 import threading
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from clients.address import free_port, is_loopback, parse_address, reach
+from clients import change_requests
+from clients.address import is_loopback, parse_address
+from clients.change_requests import LEFT
 from clients.console import Console, LogFormat, shows_failures
 from clients.errors import EXPECTED, UNUSABLE, MemberError
-from clients.event_log import Events, Tail
-from clients.home import VARIABLE, ClientHome, Settings
+from clients.event_log import Events
+from clients.home import SECRETS, ClientHome, Settings
 from clients.invitation import Invitation
-from clients.node_process import write_launcher
-from clients.private import only_user, secret_file
+from clients.metrics import ClientMetrics
+from clients.monitoring import monitoring
+from clients.node_keys import public_of
+from clients.notify import Notifier
+from clients.passphrase import open_vault
+from clients.private import only_user
+from clients.session import Connection, follow
 from clients.settings import parse_account
-from clients.supervise import child, flower_environment
 from ledger.agreement import read
-
-RETRY_SECONDS, POLL_SECONDS, STOP_SECONDS = 3.0, 0.25, 120.0
-CONNECTED = "SuperNode ID: "
-"""What Flower's SuperNode prints once the server has accepted its key."""
-
-RECEIVED, ANSWERED = "Receiving: ", ("Sent successfully", "Failed to send message", "Ignoring reply message")
-"""What it prints when it takes a message, and when it is done with one."""
+from ledger.identity import node_digest
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-@dataclass(frozen=True)
-class Connection:
-    """How the server is reached."""
-
-    host: str
-    port: int
-    ca: Path | None
-    key: Path | None
 
 
 @app.command()
 @shows_failures(EXPECTED, lambda error: UNUSABLE)
 def flower_client(
-    data: Annotated[str, typer.Option(help="Your data: a file (.csv, .csv:COLUMN, .npz, .parquet) or module:function. It stays here.")],
     state: Annotated[Path, typer.Option(help="The folder with your identity and memory: secret. Never bring an old copy back.")],
+    data: Annotated[
+        str, typer.Option(help="Your data: a file (.csv, .csv:COLUMN, .npz, .parquet) or module:function. It stays here.")
+    ] = "",
     invitation: Annotated[Path | None, typer.Option(help="The file that the organiser sent you; needed once.")] = None,
     server: Annotated[str | None, typer.Option(help="HOST:PORT of the server. [default: the invitation's]")] = None,
     ca: Annotated[Path | None, typer.Option(help="ca.crt of the organiser. [default: the invitation's]")] = None,
@@ -55,12 +44,23 @@ def flower_client(
     agreement: Annotated[
         Path | None, typer.Option(help="The agreement.toml that you accept; any other is refused. [default: the invitation's]")
     ] = None,
+    metrics: Annotated[str, typer.Option(help="HOST:PORT for GET /metrics, /health and /ready. [default: none]")] = "",
     account: Annotated[
         str | None, typer.Option(help="Where settlements pay you: an address of Ethereum, 0x and 40 hexadecimal digits.")
     ] = None,
     log_format: Annotated[
         LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
     ] = LogFormat.TEXT,
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="Encrypt keys and memory in --state with a passphrase, from now on; given once.")
+    ] = False,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="Holds that passphrase. [default: LUNARIA_PASSPHRASE in the environment, or it is asked for]")
+    ] = None,
+    rotate_node_key: Annotated[
+        bool, typer.Option("--rotate-node-key", help="Make another node key, and the request that the organiser needs to let it in.")
+    ] = False,
+    leave: Annotated[bool, typer.Option("--leave", help="Withdraw from the run: sign that, and take part no more.")] = False,
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node key: only for a server on this machine.")] = False,
 ) -> None:
     """Take part in a federation until you stop it (Ctrl-C, SIGTERM); the data never leaves this machine.
@@ -70,21 +70,43 @@ def flower_client(
     From then on:     flower-client --data records.csv --state ~/federation
     """
     with only_user(state):
-        home = ClientHome(state)
+        home = ClientHome(state, open_vault(state, SECRETS, encrypt=encrypt, file=passphrase_file))
+        if rotate_node_key or leave:
+            _request(home, leave=leave)
+            return
+        if not data:
+            raise MemberError("give your data with --data")
+        if (home.folder / LEFT).exists():
+            raise MemberError(f"this client has left its run ({home.folder / LEFT}): take part in another with a new --state")
         accepted = _files(home, invitation, server, ca, key, agreement)
-        home.prepare(Settings(data, str(accepted.resolve()) if accepted else "", _account(home, account)))
         where = _connection(home, insecure)
+        node = node_digest(public_of(home.read("node.key"))) if where.ca else ""
+        home.prepare(Settings(data, str(accepted.resolve()) if accepted else "", node, _account(home, account)))
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        events = Events(home.folder / "client.log", Console(log_format))
+        counted, notifier = ClientMetrics(), Notifier()
+        events = Events(home.folder / "client.log", Console(log_format), counted, notifier.show)
         events.info("started", f"identity {home.identity()}", identity=home.identity())
         if insecure:
             events.warning("insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may read your updates")
-        while not stop.is_set():
-            if _wait_for_server(where, stop, events):
-                _take_part(home, where, stop, events)
+
+        def beat() -> None:
+            counted.beat()
+            notifier.alive(lives=True)
+
+        with monitoring(metrics, counted.monitored(), events):
+            notifier.ready()
+            follow(home, where, stop, events, beat)
         events.info("stopped", "stopped; start again with the same --state to go on")
+
+
+def _request(home: ClientHome, *, leave: bool) -> None:
+    """Write what the member asks of the operator, and say what to do with it."""
+    path = change_requests.leave(home) if leave else change_requests.rotate(home)
+    typer.echo(f"send {path} to the organiser, who hands it to the run with 'lunaria change': it holds no secret")
+    if not leave:
+        typer.echo("start this client again meanwhile: it connects with the old key until the new one is accepted")
 
 
 def _files(
@@ -96,8 +118,8 @@ def _files(
         if invitation is not None:
             invited = Invitation.read(invitation)
             parse_address(invited.server)
-            fresh = secret_file(folder / "node.key", invited.node_key)
-            if not fresh and (folder / "node.key").read_text(encoding="utf-8") != invited.node_key:
+            fresh = home.create("node.key", invited.node_key.encode())
+            if not fresh and home.read("node.key") != invited.node_key.encode():
                 raise MemberError(f"{folder} belongs to another invitation: give this one a --state of its own")
             for name, text in (("server", invited.server), ("ca.crt", invited.ca), ("agreement.toml", invited.agreement)):
                 (folder / name).write_text(text, encoding="utf-8")
@@ -106,7 +128,7 @@ def _files(
             (folder / "server").write_text(server, encoding="utf-8")
         for name, source in (("ca.crt", ca), ("node.key", key), ("agreement.toml", agreement)):
             if source is not None and source.resolve() != (folder / name).resolve():
-                shutil.copyfile(source, folder / name)
+                home.write(name, source.read_bytes()) if name in SECRETS else shutil.copyfile(source, folder / name)
                 (folder / name).chmod(0o600)
     except OSError as error:
         raise MemberError(f"cannot use {error.filename}: {error.strerror}") from error
@@ -134,71 +156,13 @@ def _connection(home: ClientHome, insecure: bool) -> Connection:
         host, port = parse_address((home.folder / "server").read_text(encoding="utf-8"))
     except OSError as error:
         raise MemberError("no server is known: give --invitation FILE, or --server HOST:PORT") from error
-    ca, key = home.folder / "ca.crt", home.folder / "node.key"
+    ca = home.folder / "ca.crt"
     if insecure:
         if not is_loopback(host):
             raise MemberError(f"--insecure is for a server on this machine only, not {host}: leave it out")
-        return Connection(host, port, None, None)  # Flower takes node keys under TLS only
-    if not key.exists():
+        return Connection(host, port, None)  # Flower takes node keys under TLS only
+    if not (home.folder / "node.key").exists():
         raise MemberError("there is no node key: give --invitation FILE, or --key FILE made by 'lunaria keygen'")
     if not ca.exists():
         raise MemberError("nothing says whom to trust: give --invitation FILE, or --ca FILE from the organiser")
-    return Connection(host, port, ca, key)
-
-
-def _wait_for_server(where: Connection, stop: threading.Event, events: Events) -> bool:
-    """Return True as soon as the server answers, False when stopped before."""
-    said = False
-    while not stop.is_set():
-        if reach(where.host, where.port, where.ca):
-            return True
-        if not said:
-            events.info("waiting-for-server", f"nobody answers at {where.host}:{where.port}: waiting", server=f"{where.host}:{where.port}")
-            said = True
-        stop.wait(RETRY_SECONDS)
-    return False
-
-
-def _take_part(home: ClientHome, where: Connection, stop: threading.Event, events: Events) -> None:
-    """Run a SuperNode until it ends or is to stop; returns when the server may be tried again.
-
-    Raises
-    ------
-    MemberError
-        The server does not accept this client.
-    """
-    folder = home.folder.resolve()
-    launcher = folder / "bin"
-    write_launcher(launcher, folder)
-    environment = flower_environment(folder / "flower", {VARIABLE: str(folder)}, launcher)
-    command = ["flower-supernode", "--superlink", f"{where.host}:{where.port}", "--port", str(free_port())]
-    if where.key is None or where.ca is None:
-        command += ["--insecure"]
-    else:
-        command += ["--auth-supernode-private-key", str(where.key.resolve()), "--root-certificates", str(where.ca.resolve())]
-    log = Tail(folder / "supernode.log")
-    connected, busy, deadline = False, False, None
-    prepared = [sys.executable, "-m", "clients.prepared", str(folder)]
-    output = folder / "supernode.log"
-    with child(prepared, environment, output), child(command, environment, output) as process:
-        while True:
-            ended = process.poll() is not None
-            for line in log.lines():
-                if CONNECTED in line and not connected:
-                    connected = True
-                    events.info("connected", f"connected to {where.host}:{where.port}", server=f"{where.host}:{where.port}")
-                busy = (busy or RECEIVED in line) and not any(text in line for text in ANSWERED)
-            events.follow()
-            if stop.is_set() and deadline is None:
-                deadline = time.monotonic() + STOP_SECONDS
-                events.info("stopping", "stopping" + (": the message in hand is answered first" if busy else ""))
-            if ended or (deadline is not None and (not busy or time.monotonic() > deadline)):
-                break
-            time.sleep(POLL_SECONDS)
-    if stop.is_set():
-        return
-    if not connected:
-        log_file = folder / "supernode.log"
-        raise MemberError(f"the server did not let this client in: does it know the node key? Flower's reasons are in {log_file}")
-    events.warning("connection-lost", "the connection was lost: trying again")
-    stop.wait(RETRY_SECONDS)
+    return Connection(host, port, ca)

@@ -96,8 +96,9 @@ def load(
     classes : sequence of str
         All classes in their agreed order, for members of a federation who may not all hold samples of every class.
     scaling : Scaling or None
-        The agreed ranges, which replace ``feature_bits`` and ``target_bits``. None: pixels as they are; anything else from the
-        minimum to the maximum of the training part, feature by feature.
+        The agreed ranges, which replace ``feature_bits`` and ``target_bits``; a training sample beyond them is refused, a test sample
+        takes the nearer end. None: pixels as they are; anything else from the minimum to the maximum of the training part, feature by
+        feature.
 
     Returns
     -------
@@ -118,9 +119,10 @@ def load(
     names = () if task == "regression" else labels.classes_of(raw, task, classes)
     features = [part.x for part in parts]
     targets = [_target(part, task, raw, names) for part in parts]
-    notes = raw.notes
+    notes, agreed, rows = raw.notes, scaling is not None, np.arange(len(raw.train.y))
     if raw.test is None:
         test = _test_rows(raw)
+        rows = rows[~test]
         features = [features[0][~test], features[0][test]]
         targets = [targets[0][~test], targets[0][test]]
         notes += (f"{raw.name} has no test part: {np.count_nonzero(test)} of {len(test)} samples are held out as one",)
@@ -128,6 +130,10 @@ def load(
         target_range = _target_range(raw, targets[0], target_bits) if task == "regression" else None
         scaling = Scaling(_feature_range(raw, features[0], feature_bits), target_range)
     _check_agreed(raw, scaling, task)
+    if agreed:
+        _check_within(raw, rows, features[0], scaling.features, "feature")
+        if scaling.target is not None:
+            _check_within(raw, rows, targets[0], scaling.target, "target")
     x_train, x_test = (_read_only(scaling.features.apply(x)) for x in features)
     on_grid = scaling.target.apply if scaling.target is not None else _as_bytes
     y_train, y_test = (_read_only(on_grid(y)) for y in targets)
@@ -177,6 +183,19 @@ def _check_agreed(raw: Raw, scaling: Scaling, task: Task) -> None:
     if (task == "regression") != (scaling.target is not None):
         state = "no range" if scaling.target is None else "a range"
         raise DataError(f"{raw.name} is a {task}, the agreed scaling has {state} for a target; agree on the same task")
+
+
+def _check_within(raw: Raw, rows: npt.NDArray[np.int64], values: Array, agreed: Range, what: str) -> None:
+    """Refuse values beyond the agreed range: clipped, a column in another unit would look like the others."""
+    beyond = (values < np.asarray(agreed.low)) | (values > np.asarray(agreed.high))
+    if beyond.any():
+        row, column = (int(place[0]) for place in np.nonzero(beyond))
+        low, high = (ends[column if len(ends) > 1 else 0] for ends in (agreed.low, agreed.high))
+        where = f"row {rows[row]}" if raw.train.lines is None else f"line {raw.train.lines[rows[row]]}"
+        raise DataError(
+            f"{raw.name}, {where}: {what} {column + 1} is {values[row, column]}, the agreed range is {low:g} to {high:g}: "
+            "give it in the agreed unit, or leave the sample out"
+        )
 
 
 def _as_bytes(y: Array) -> Grid:

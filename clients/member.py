@@ -86,12 +86,14 @@ class Member:
     ----------
     secret : bytes
         32 bytes that only this client knows; identity, blinds and nonces derive from it.
-    data : callable from Rule to two integer arrays of shapes (n, features) and (n, outputs)
+    data : callable from Agreement to two integer arrays of shapes (n, features) and (n, outputs)
         Loads its data on the agreed grid; the same samples in the same order each time.
     state : MemberState or None
         What it remembers; ``None`` before it has enrolled. Replaced by each call.
     agreement : Agreement or None
         What its owner has agreed to; another agreement is refused. ``None`` accepts what the server shows.
+    node : str or None
+        The digest of the node key that it connects with, which its enrolment binds; ``None`` without one, as in a simulation.
     deterministic : bool
         For seeded simulations only (see :class:`zk.blinding.BlindingSource`).
     account : str or None
@@ -101,9 +103,10 @@ class Member:
     """
 
     secret: bytes
-    data: Callable[[Rule], Samples]
+    data: Callable[[Agreement], Samples]
     state: MemberState | None = None
     agreement: Agreement | None = None
+    node: str | None = None
     deterministic: bool = False
     account: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -117,6 +120,8 @@ class Member:
             The agreement is not the owner's, or the data does not fit it.
         """
         opening = agreement_entry(view.entry)
+        if opening.agreement.federation.node_keys and self.node is None:
+            raise MemberError("the agreement demands that a node key is bound, and this client connects without one")
         if view.entry_index != 0:
             raise MemberError("the agreement that the server shows is not entry 0 of its ledger")
         view.follow(Policy.of(opening), self.state.checkpoint if self.state else None)
@@ -134,7 +139,7 @@ class Member:
             raise MemberError("the first model is not the one that the agreement gives: it would be the server's choice")
         if opening.tables != tables_digest(rule):
             raise MemberError("the public tables of this version are not the agreed ones: install the agreed version")
-        x, y = self._checked_data(rule)
+        x, y = self._checked_data(opening.agreement)
         run, source, key = digest(view.entry), self._source(), signing_key(self.secret)
         rows = sample_rows(Shape(rule), x, y)
         context = bytes.fromhex(run) + bytes.fromhex(digest(rows.tobytes()))
@@ -152,6 +157,7 @@ class Member:
             rows=Reference.of(points, POINTS),
             proof=Reference.of(proof, ENROLMENT_PROOF),
             nonce=commit_nonce(run, client, nonce),
+            node=self.node,
             account=self.account,
         )
         signed = SignedEnrolment.sign(statement, key).encode()
@@ -242,7 +248,7 @@ class Member:
         committed = request.round == 1 or commits_to(entry, state.statement)
         if committed and (state.revealed != request.round or state.nonce not in request.nonces):
             raise MemberError("the beacon leaves out the nonce that this client committed to")
-        key, x, y = signing_key(self.secret), *self._checked_data(rule)
+        key, x, y = signing_key(self.secret), *self._checked_data(opening.agreement)
         client = public_key(key)
         drawn = beacon(run, request.round, checkpoint, nonces)
         indices = batch_indices(drawn, client, len(x), rule.samples)
@@ -321,7 +327,7 @@ class Member:
             raise MemberError(f"the beacon did not choose this client to prove its contribution to round {request.round}")
         if digest(dump_vector(flatten(weights))) != said.model:
             raise MemberError("the model that the server sent is not the one that this client trained from")
-        x, y = self._checked_data(rule)
+        x, y = self._checked_data(opening.agreement)
         indices = batch_indices(entry.beacon, said.client, len(x), rule.samples)
         update = _train(trainer, rule, entry.beacon, said.client, weights, x[indices], y[indices])
         expected = Expected(opening.agreement.federation.name, run, request.round, said.model, entry.beacon, False, rule, flatten(weights))
@@ -352,6 +358,10 @@ class Member:
         """Return the agreed rule of training; raises MemberError before enrolment."""
         return self._enrolled().opening().agreement.rule
 
+    def samples(self) -> Samples:
+        """Return its data as agreed; raises MemberError before enrolment."""
+        return self.data(self._enrolled().opening().agreement)
+
     def _source(self) -> BlindingSource:
         return BlindingSource(self.secret, deterministic=self.deterministic)
 
@@ -360,8 +370,9 @@ class Member:
             raise MemberError("this client has not enrolled: it has no agreement to act under")
         return self.state
 
-    def _checked_data(self, rule: Rule) -> tuple[IntArray, IntArray]:
-        x, y = self.data(rule)
+    def _checked_data(self, agreement: Agreement) -> tuple[IntArray, IntArray]:
+        x, y = self.data(agreement)
+        rule = agreement.rule
         features, outputs = rule.layers[0], rule.layers[-1]
         if x.shape[1] != features or y.shape[1] != outputs:
             raise MemberError(

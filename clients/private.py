@@ -11,7 +11,7 @@ from clients.errors import MemberError
 from ledger.evidence import sync_folder
 
 
-def secret_file(path: Path, text: str) -> bool:
+def secret_file(path: Path, data: bytes) -> bool:
     """Write a file that only its owner can read, unless it exists; whether it was written.
 
     It is there as a whole or not at all, whenever the process is ended.
@@ -24,8 +24,8 @@ def secret_file(path: Path, text: str) -> bool:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.link(temporary, path)

@@ -20,17 +20,17 @@ from pathlib import Path
 
 from flwr.app import Context
 
-from clients.datasets import DataSet, load
+from clients.agreed import TASKS, load_agreed
+from clients.datasets import load
 from clients.errors import MemberError
 from clients.member import Member, Samples
 from clients.partition import Indices, indices, parse_partition
 from clients.raw import Task
 from clients.state import recall
+from ledger.agreement import Agreement
 from zk.hashing import expand
-from zk.rule import Loss, Rule
 
 _ACCOUNT = re.compile(r"0x[0-9a-fA-F]{40}")
-TASKS: dict[Loss, Task] = {Loss.SOFTMAX: "classification", Loss.BINARY: "binary", Loss.SQUARED: "regression"}
 
 
 def member_from(context: Context, extra: Mapping[str, str | int] | None = None) -> Member:
@@ -60,23 +60,18 @@ def member_from(context: Context, extra: Mapping[str, str | int] | None = None) 
     )
 
 
-def local_data(spec: str, partition: str, samples: int, seed: int, number: int, shares: int, rule: Rule) -> Samples:
-    """Return one client's training samples on the grid of ``rule``."""
-    dataset = _load(spec, TASKS[rule.loss], rule.plan.feature_bits, rule.plan.logit_bits)
+def local_data(spec: str, partition: str, samples: int, seed: int, number: int, shares: int, agreement: Agreement) -> Samples:
+    """Return one client's training samples as ``agreement`` wants them."""
+    dataset = load_agreed(spec, agreement)
     if shares == 1 and not samples:
         return dataset.x_train, dataset.y_train
-    chosen = _indices(spec, TASKS[rule.loss], partition, shares, samples, seed)[number]
+    chosen = _indices(spec, TASKS[agreement.rule.loss], agreement.data.classes, partition, shares, samples, seed)[number]
     return dataset.x_train[chosen], dataset.y_train[chosen]
 
 
 @lru_cache(maxsize=2)
-def _load(spec: str, task: Task, feature_bits: int, target_bits: int) -> DataSet:
-    return load(spec, task=task, feature_bits=feature_bits, target_bits=target_bits)
-
-
-@lru_cache(maxsize=2)
-def _indices(spec: str, task: Task, partition: str, shares: int, samples: int, seed: int) -> list[Indices]:
-    dataset = _load(spec, task, 8, 8)
+def _indices(spec: str, task: Task, classes: tuple[str, ...], partition: str, shares: int, samples: int, seed: int) -> list[Indices]:
+    dataset = load(spec, task=task, classes=classes)
     return indices(parse_partition(partition), dataset.y_train, shares, samples or None, seed)
 
 

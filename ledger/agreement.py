@@ -17,9 +17,10 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from ledger.cosignature import CosignatureVerifier
+from ledger.data_terms import DataTerms
 from ledger.errors import FormatError
 from ledger.note import VerifierKey
-from ledger.schema import Hex32, Name, Section, explain, kebab
+from ledger.schema import Hex32, Name, Section, absent, explain, kebab
 from zk.errors import RuleError
 from zk.rule import Loss, Plan, Rule
 
@@ -170,13 +171,6 @@ class Privacy(Section):
     mode: Literal["public-updates"] = "public-updates"
 
 
-class DataTerms(Section):
-    """What the data is and what the parties may do with it: text that every client signs by accepting the agreement."""
-
-    description: str = Field(default="", max_length=4000)
-    terms: str = Field(default="", max_length=16_000)
-
-
 class Witnesses(Section):
     """Who cosigns checkpoints (verifier keys), and how many of them must have done so before anybody acts on one.
 
@@ -223,7 +217,7 @@ class Agreement(Section):
     privacy: Privacy = Privacy()
     data: DataTerms = DataTerms()
     witnesses: Witnesses = Witnesses()
-    settlement: Settlement | None = Field(default=None, exclude_if=lambda value: value is None)
+    settlement: Settlement | None = Field(default=None, exclude_if=absent)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -280,6 +274,7 @@ class Agreement(Section):
             rule.samples <= MAX_LOCAL_SAMPLES,
             f"training.batch times local-steps is {rule.samples}, above {MAX_LOCAL_SAMPLES} samples in one round",
         )
+        self.data.check(rule.layers, rule.loss)
         _require(rule.size <= MAX_WEIGHTS, f"model.layers make {rule.size} weights, above {MAX_WEIGHTS}")
         hidden = rule.samples * sum(rule.layers[1:-1])
         _require(

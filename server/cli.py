@@ -16,12 +16,15 @@ import click
 import typer
 from rich.console import Console
 
+from server.chain.command import chain_app
 from server.crate_command import crate
 from server.deployment.pki_commands import pki_app
+from server.deployment.scale_command import scale
 from server.errors import EXPECTED, ExitCode, ServerError, exit_code
 from server.evaluation_set import evaluation_set as make_evaluation_set
 from server.explorer_command import explorer
 from server.fork_command import fork_app
+from server.model_command import model
 from server.monitor_command import monitor
 from server.proof_command import verify_proof
 from server.publish_command import publish
@@ -43,6 +46,8 @@ log_app = typer.Typer(help="Look into a run's ledger.", no_args_is_help=True)
 app.add_typer(log_app, name="log")
 app.add_typer(storage_app)
 app.add_typer(pki_app)
+app.add_typer(chain_app, name="chain")
+app.command()(scale)
 
 Backend = Annotated[str, typer.Option("--verify-backend", help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")]
 
@@ -209,6 +214,7 @@ log_app.command("verify")(verify_proof)
 app.command()(crate)
 app.command("evaluation-set")(make_evaluation_set)
 app.command()(explorer)
+app.command()(model)
 app.command()(monitor)
 app.command()(publish)
 app.command("serve")(serve_ledger)

@@ -9,7 +9,7 @@ code  meaning
 3     the run failed: too few clients enrolled, or too few updates were accepted
 4     a part of the installation is missing
 5     a log has forked: it signed two histories
-130   interrupted with Ctrl-C; the ledger is closed and audits
+130   stopped with Ctrl-C or SIGTERM; the ledger audits as far as it came
 ====  =========================================================================================
 """
 

@@ -47,18 +47,18 @@ def evaluation_set(
     samples: Annotated[int, typer.Option(min=2, max=MAX_SAMPLES, help="The first so many of its samples.")] = DEFAULT_SAMPLES,
 ) -> None:
     """Write the evaluation set of settlements, and print its digest for the agreement."""
-    from clients.datasets import load
+    from clients.agreed import load_agreed
     from clients.errors import ClientError
-    from clients.settings import TASKS
 
     try:
         fields = tomllib.loads(agreement.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"cannot read {agreement}: {error}") from error
     fields.pop("settlement", None)
-    rule = complete(fields).rule
+    accepted = complete(fields)
+    rule = accepted.rule
     try:
-        found = load(data, task=TASKS[rule.loss], feature_bits=rule.plan.feature_bits, target_bits=rule.plan.logit_bits)
+        found = load_agreed(data, accepted)
     except ClientError as error:
         raise ServerError(str(error)) from error
     if (found.x_test.shape[1], found.y_test.shape[1]) != (rule.layers[0], rule.layers[-1]):

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clients.agreed import TASKS, load_agreed, terms_of
 from clients.datasets import DataSet, load
 from clients.errors import ClientError
 from clients.keras_models import layers_of, to_fixed
 from clients.partition import indices, parse_partition
-from clients.settings import TASKS, parse_account
+from clients.settings import parse_account
 from ledger.agreement import MAX_PARTICIPANTS, Agreement, Model, complete, read
 from ledger.canonical import digest, dump_vector
 from ledger.entries import TENSOR, AgreementEntry, Reference, encode_entry
@@ -30,6 +31,7 @@ from zk.tables import tables_digest
 if TYPE_CHECKING:
     import keras
 
+MAX_SCALED_FEATURES = 256
 DEFAULT_CLIENTS, DEFAULT_ROUNDS, DEFAULT_SAMPLES = 10, 5, 512
 LOSSES = {task: loss for loss, task in TASKS.items()}
 _WIDTHS = re.compile(r"[0-9]{1,7}(-[0-9]{1,7})+")
@@ -160,7 +162,7 @@ def _prepare(options: Options) -> Plan:
         agreement, keras_model = read(options.agreement), None
         evaluation = read_evaluation(options.evaluation, agreement)
         rule = agreement.rule
-        data = load(options.data, task=TASKS[rule.loss], feature_bits=rule.plan.feature_bits, target_bits=rule.plan.logit_bits)
+        data = load_agreed(options.data, agreement)
         if options.model is not None:
             if _WIDTHS.fullmatch(options.model):
                 raise ServerError(f"the widths of the model are part of the agreement in {options.agreement}: leave --model out")
@@ -242,8 +244,13 @@ def _fields(options: Options, data: DataSet, layers: tuple[int, ...]) -> dict[st
             "participants": min(clients, MAX_PARTICIPANTS) if options.participants is None else options.participants,
         },
         "proof": {"kind": options.proof or "training", "rate": 1.0 if options.proof_rate is None else options.proof_rate},
-        "data": {"description": f"{data.name}: {data.x_train.shape[1]} features, {data.task}"},
+        "data": {"description": f"{data.name}: {data.x_train.shape[1]} features, {data.task}", **_scale(data)},
     }
+
+
+def _scale(data: DataSet) -> dict[str, object]:
+    """Return what puts other members' tables on the scale of this one; nothing for pixels, or where it would fill the entry."""
+    return terms_of(data) if 1 < len(data.scaling.features.low) <= MAX_SCALED_FEATURES else {}
 
 
 def _check_shares(options: Options, agreement: Agreement, data: DataSet, samples: int) -> None:

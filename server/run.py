@@ -7,7 +7,7 @@
     RUN/keys/log.key       the log's signing key: secret, stays here
     RUN/evaluation.npy     what contributions are measured on, where the agreement has settlements: public
     RUN/journal/           in a deployment: what was promised about the next entry (strategies.journal)
-    RUN/model.keras        the last model, with model.provenance.json beside it
+    RUN/model.keras        the last model, where there is TensorFlow ('lunaria model' makes it elsewhere); model.provenance.json beside it
 """
 
 import base64
@@ -20,7 +20,7 @@ import tomli_w
 from flwr.serverapp import Grid
 
 from clients.exact import ExactTrainer
-from clients.keras_models import save, to_keras
+from clients.keras_models import has_tensorflow, save, to_keras
 from clients.private import secret_file
 from ledger.canonical import load_vector
 from ledger.entries import AgreementEntry, TestResult, decode_entry
@@ -141,7 +141,7 @@ def _log_seed(folder: Path, plan: Plan) -> bytes:
     }
     try:
         (folder / "keys").mkdir(mode=0o700, exist_ok=True)
-        secret_file(path, plan.log_seed().hex() + "\n")
+        secret_file(path, plan.log_seed().hex().encode() + b"\n")
         seed = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except OSError as error:
         raise ServerError(f"cannot write to {folder}: {error.strerror}") from error
@@ -174,12 +174,12 @@ class Evaluation:
 
 
 def save_model(log: Log, state: RunState, folder: Path) -> None:
-    """Save the last model as ``model.keras``, with a statement of where it comes from."""
+    """Save the last model as ``model.keras``, where there is TensorFlow, and a statement of where it comes from."""
     rule = state.opening.agreement.rule
     data = log.evidence.get(state.model.digest, state.model.size)
     vector = load_vector(data, rule.size, "the model")
-    model = to_keras(unflatten(rule, vector), rule)
-    save(model, folder / "model.keras")
+    if has_tensorflow():
+        save(to_keras(unflatten(rule, vector), rule), folder / "model.keras")
     index = state.size - 1 - state.closed if state.rounds else 0
     provenance = {
         "origin": state.opening.origin,

@@ -72,7 +72,7 @@ class Roster:
         """Wait until ``count`` members are there, ``seconds`` are over or the run is to stop; returns how many are."""
         pause, waited = 0.1, 0.0
         while True:
-            here = len(self.places())
+            here = len(self.places().keys() & set(self.recorder.state.membership.active))
             if here >= count or waited >= seconds or self.stop.is_set():
                 return here
             self.stop.wait(pause)
@@ -125,7 +125,7 @@ class Roster:
                 if identifier:
                     self._questions[identifier] = place.node, request
         if self._questions:
-            for reply in self.grid.pull_messages(set(self._questions)):
+            for reply in self.grid.pull_messages(list(self._questions)):
                 asked = self._questions.pop(reply.metadata.reply_to_message_id, None)
                 if asked is not None:
                     self._answer(*asked, reply)

@@ -48,6 +48,9 @@ from zk.field import encode_scalars
 from zk.pedersen import CommitmentKey
 from zk.sgd import unflatten
 
+_PATIENCE_SECONDS = 10.0
+"""A round that waits for clients longer says so."""
+
 Evaluate = Callable[[IntVector], TestResult | None]
 
 
@@ -204,7 +207,7 @@ class Verified(Strategy):
         It begins when at least as many members are there as must be accepted.
         """
         needed, roster = max(1, self.agreement.rounds.minimum_accepted), self._roster
-        here = roster.find(needed, 0)
+        here = roster.find(needed, _PATIENCE_SECONDS)
         if here < needed:
             self.observer.delayed(f"round {number} waits for clients: {here} are connected, {needed} are needed")
             roster.find(needed, math.inf)

@@ -106,6 +106,11 @@ def samples_of(number: int, rule: Rule, count: int = SAMPLES) -> Samples:
     return x, rng.integers(0, rule.label_bound.allowed.stop, (count, outputs), dtype=np.int64)
 
 
+def data_of(number: int, agreement: Agreement, count: int = SAMPLES) -> Samples:
+    """Return a client's data as a member loads it."""
+    return samples_of(number, agreement.rule, count)
+
+
 @dataclass(frozen=True)
 class NumpyTrainer:
     """The specification as a trainer: no TensorFlow, which a federation of attacks does not need."""
@@ -147,7 +152,7 @@ class Lasting:
         """Return the client as it starts, for the first time or again."""
 
         def member_of(context: Context) -> Member:
-            return self.kind(secret(self.number), partial(samples_of, self.number), self.state, deterministic=self.deterministic)
+            return self.kind(secret(self.number), partial(data_of, self.number), self.state, deterministic=self.deterministic)
 
         def keep(member: Member, context: Context) -> None:
             self.state = member.state
@@ -163,7 +168,7 @@ def client(number: int, kind: Factory = LocalMember, samples: int = SAMPLES, ide
 
     def member_of(context: Context) -> Member:
         _, state = recall(context)
-        return kind(secret(whose), partial(samples_of, number, count=samples), state, deterministic=True)
+        return kind(secret(whose), partial(data_of, number, count=samples), state, deterministic=True)
 
     return client_app(member_of)
 

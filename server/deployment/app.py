@@ -9,11 +9,11 @@ import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from clients.datasets import DataSet, load
+from clients.agreed import TASKS, load_agreed
+from clients.datasets import DataSet
 from clients.errors import ClientError
 from clients.keras_models import to_fixed
 from clients.quantise import Range, Scaling
-from clients.settings import TASKS
 from clients.supervise import end_with_parent
 from ledger.agreement import Agreement, read
 from ledger.canonical import digest, dump_vector
@@ -95,9 +95,9 @@ def outcome_of(state: RunState) -> tuple[ExitCode, str]:
 
 def _watch(home: ServerHome, stop: threading.Event, done: threading.Event) -> None:
     while not done.wait(_POLL_SECONDS):
+        home.beat()
         if home.asked_to_stop():
             stop.set()
-            return
 
 
 def _test_data(agreement: Agreement, spec: str) -> DataSet:
@@ -108,7 +108,7 @@ def _test_data(agreement: Agreement, spec: str) -> DataSet:
         x, y = (np.zeros((0, width), np.uint8) for width in (features, outputs))
         scaling = Scaling(Range((0.0,), (1.0,), rule.plan.feature_bits))
         return DataSet("no test data", "", TASKS[rule.loss], x, y, x, y, (), scaling, ())
-    data = load(spec, task=TASKS[rule.loss], feature_bits=rule.plan.feature_bits, target_bits=rule.plan.logit_bits)
+    data = load_agreed(spec, agreement)
     shape = (data.x_test.shape[1], data.y_test.shape[1])
     if shape != (features, outputs):
         raise ServerError(f"--test-data has {shape[0]} features and {shape[1]} outputs, the model takes {features} and {outputs}")

@@ -13,13 +13,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from clients.address import is_loopback
-from clients.console import Console, LogFormat, shows_failures
-from clients.event_log import Events
+from clients.console import LogFormat, shows_failures
+from clients.keras_models import has_tensorflow
 from server.deployment.door import Door
 from server.deployment.gate import CALLS, SELF_REGISTRATION, check_pair, gate_app, serving
+from server.deployment.health import Health
 from server.deployment.home import Deployment, ServerHome
 from server.deployment.node_keys import read_members
 from server.deployment.superlink import SuperLink, superlink
+from server.deployment.telling import Telling
 from server.errors import EXPECTED, ExitCode, RunFailed, ServerError, exit_code
 from server.evaluation_set import FILE as EVALUATION_FILE
 from server.evaluation_set import read_evaluation
@@ -46,6 +48,11 @@ def flower_server(
         Path | None, typer.Option(help="The evaluation set that the agreement names, where it has a [settlement].")
     ] = None,
     verify_backend: Annotated[str, typer.Option(help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")] = "py_ecc",
+    metrics: Annotated[
+        str, typer.Option(help="HOST:PORT for GET /metrics, /health and /ready; never the port of the clients. [default: none]")
+    ] = "",
+    database: Annotated[str | None, typer.Option(help="Keep the ledger in PostgreSQL: postgresql://user@host/database.")] = None,
+    evidence: Annotated[str | None, typer.Option(help="Keep evidence elsewhere: s3://bucket/folder.")] = None,
     log_format: Annotated[
         LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
     ] = LogFormat.TEXT,
@@ -63,8 +70,11 @@ def flower_server(
     flower-server --agreement agreement.toml --state run --certs certs/server.crt --key certs/server.key --host 0.0.0.0
     """
     from ledger.agreement import read
+    from ledger.storage import Storage
     from zk.group import GROUPS
 
+    if (test_data or model) and not has_tensorflow():
+        raise ServerError("--test-data and --model need TensorFlow: pip install 'lunaria[federation]', or leave them out")
     if verify_backend not in GROUPS:
         raise ServerError(f"--verify-backend {verify_backend} is unknown: choose {' or '.join(GROUPS)}")
     if not close:
@@ -78,17 +88,17 @@ def flower_server(
     if not insecure and not close and len(known) < wanted and home.standing() is None:
         raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
     with home.held():
-        stands = home.prepare(deployment)
-        events = Events(home.folder / "server.log", Console(log_format))
+        stands = home.prepare(deployment, Storage.parse(database=database, evidence=evidence))
+        telling = Telling(home, log_format, metrics)
         if stands is not None and stands.ended(state):
             code, message = stands.outcome()
         elif close:
             code, message = _close(home, deployment)
         else:
-            code, message = _run(home, known, (host, port), certs, key, events)
+            code, message = _run(home, known, (host, port), certs, key, telling)
     if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
         raise _EndedError(message, code)
-    events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))
+    telling.events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))
     raise typer.Exit(code)
 
 
@@ -111,7 +121,7 @@ def _run(
     where: tuple[str, int],
     certs: Path | None,
     key: Path | None,
-    events: Events,
+    telling: Telling,
 ) -> tuple[ExitCode, str]:
     """Start Flower's processes and follow the run; returns how it ended."""
     stop = threading.Event()
@@ -119,7 +129,7 @@ def _run(
         signal.signal(number, lambda *_: stop.set())
     insecure, (host, port) = certs is None, where
     if insecure:
-        events.warning(
+        telling.events.warning(
             "insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates"
         )
     _allow_many_files()
@@ -127,10 +137,12 @@ def _run(
     keys = None if insecure else {public_key_to_bytes(key) for key in known.values()}
     with superlink(home, node_keys=not insecure) as link:
         link.register(known)
-        with serving(gate_app(link.address, link.ca, keys, calls, door=door), host, port, certs, key, door):
+        gate = gate_app(link.address, link.ca, keys, calls, door=door)
+        telling.count(gate)
+        with serving(gate, host, port, certs, key, door), Health(home, link, certs) as health, telling.about(health):
             text = f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}"
-            events.info("listening", text, host=host, port=port, node_keys=len(known))
-            return _watch(home, link, link.start_run(), stop, events)
+            telling.events.info("listening", text, host=host, port=port, node_keys=len(known))
+            return _watch(home, link, link.start_run(), stop, telling, health)
 
 
 def _close(home: ServerHome, deployment: Deployment) -> tuple[ExitCode, str]:
@@ -156,7 +168,7 @@ class _EndedError(ServerError):
         self.exit_code = code
 
 
-def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, events: Events) -> tuple[ExitCode, str]:
+def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, telling: Telling, health: Health) -> tuple[ExitCode, str]:
     """Show what happens until the run has ended; returns how.
 
     Raises
@@ -167,7 +179,7 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, e
     asked, turn = 0.0, 0
     while True:
         outcome = home.outcome()
-        events.follow()
+        telling.follow(health)
         if outcome is not None:
             return outcome
         turn += 1
@@ -176,9 +188,9 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, e
         if stop.is_set() and not asked:
             asked = time.monotonic()
             home.ask_to_stop()
-            events.info("stopping", "stopping: the message in hand is finished and the ledger closed")
+            telling.events.info("stopping", "stopping: the message in hand is finished; the run stays open")
         if asked and time.monotonic() - asked > _STOP_SECONDS:
-            raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: its ledger is not closed, and still audits")
+            raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: the same command goes on with it")
         time.sleep(_POLL_SECONDS)
 
 

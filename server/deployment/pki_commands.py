@@ -42,7 +42,7 @@ def certs(
 @pki_app.command()
 def keygen(output: Annotated[Path, typer.Argument(help="The file of the private key; the public one is beside it, with .pub.")]) -> None:
     """Make a node key; its owner keeps it and sends the .pub file to the organiser."""
-    from server.deployment.node_keys import make_node_key
+    from clients.node_keys import make_node_key
 
     private, public = make_node_key(output.stem)
     _write_pair(output, private, output.with_name(output.name + ".pub"), public)
@@ -64,8 +64,8 @@ def invite(
 
     with installed("federation"):
         from clients.invitation import Invitation
+    from clients.node_keys import make_node_key
     from ledger.agreement import read
-    from server.deployment.node_keys import make_node_key
 
     if not _NAME.fullmatch(name):
         raise ServerError(f"{name!r} cannot name a file: use letters, digits, '.', '_' and '-'")
@@ -92,7 +92,7 @@ def _write_pair(secret: Path, secret_text: str, public: Path, public_text: str) 
         public.parent.mkdir(parents=True, exist_ok=True)
         if public.exists():
             raise ServerError(f"{public} exists: choose another name")
-        if not secret_file(secret, secret_text):
+        if not secret_file(secret, secret_text.encode()):
             raise ServerError(f"{secret} exists: choose another name, or move it away")
         public.write_text(public_text, encoding="utf-8")
     except OSError as error:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.cli.build import build_fab_from_files
 from flwr.common.serde import fab_to_proto
 from flwr.proto.control_pb2 import ListNodesRequest, ListRunsRequest, RegisterNodeRequest, StartRunRequest
+from flwr.supercore.constant import NodeStatus
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
 from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
@@ -72,6 +73,19 @@ class SuperLink:
         """Let the holders of these node keys in, and nobody else."""
         for name, key in members.items():
             self._control.RegisterNode(RegisterNodeRequest(public_key=public_key_to_bytes(key), name=name))
+
+    def clients(self) -> dict[str, bool]:
+        """Return whether each client that is known is connected, by the name of its node key; by its node's number without keys.
+
+        Raises
+        ------
+        httpx.HTTPError
+            The SuperLink does not answer.
+        """
+        nodes = self._control.ListNodes(ListNodesRequest()).nodes_info
+        return {
+            node.name or str(node.node_id): node.status == NodeStatus.ONLINE for node in nodes if node.status != NodeStatus.UNREGISTERED
+        }
 
     def start_run(self) -> int:
         """Submit the run of the state folder; returns Flower's number for it."""

@@ -19,7 +19,7 @@ from ledger.errors import FormatError
 from ledger.log import Log
 from ledger.messages import RECORD, EnrolReply, LedgerView, TrainReply
 from strategies.recorder import Recorder
-from tests.federation import OK, SIGNER, Federation, client, federate, key_of, opening_of, samples_of, secret, terms
+from tests.federation import OK, SIGNER, Federation, client, data_of, federate, key_of, opening_of, samples_of, secret, terms
 from tests.local_grid import LocalGrid
 from zk.rule import Loss
 from zk.sgd import flatten, initial_weights, train, unflatten
@@ -28,7 +28,7 @@ from zk.sgd import flatten, initial_weights, train, unflatten
 def member_of(context: Context, number: int = 0) -> Member:
     """Return a client as deployed: it trains with the TensorFlow path."""
     _, state = recall(context)
-    return Member(secret(number), partial(samples_of, number), state, deterministic=True)
+    return Member(secret(number), partial(data_of, number), state, deterministic=True)
 
 
 def context() -> Context:

@@ -1,6 +1,7 @@
 """Data sets: what loads, how it is scaled, where Fashion-MNIST is looked for, and every refusal."""
 
 import gzip
+import re
 import struct
 import subprocess
 import sys
@@ -435,12 +436,39 @@ class TestAgreed:
         assert "not distinct" in refusal(write_csv(machine, CSV), classes=("low", "low"))
 
     def test_ranges_are_used_as_they_are(self, machine: Path) -> None:
-        agreed = Scaling(Range((0.0, 0.0), (100.0, 2.0), 8))
+        agreed = Scaling(Range((0.0, 0.0), (100.0, 7.0), 8))
         data = load(write_csv(machine, CSV), scaling=agreed)
         assert data.scaling is agreed
         ages = np.floor(np.array([30, 40, 50, 60, 70]) / 100 * 255 + 0.5)
         assert set(np.concatenate([data.x_train, data.x_test])[:, 0]) == set(ages)
-        assert max(data.x_train[:, 1].max(), data.x_test[:, 1].max()) == 255  # a dose of 3.5 takes the upper end
+        assert max(data.x_train[:, 1].max(), data.x_test[:, 1].max()) == 128  # a dose of 3.5 of 7
+
+    def test_a_sample_beyond_the_agreed_range_is_refused_with_its_place(self, machine: Path) -> None:
+        low, high = (Scaling(Range((0.0, 0.0), (100.0, top), 8)) for top in (0.1, 4.0))
+        path = write_csv(machine, CSV)
+        text = refusal(path, scaling=low)
+        assert "feature 2 is" in text
+        assert "the agreed range is 0 to 0.1: give it in the agreed unit, or leave the sample out" in text
+        assert re.search(r"line [2-6]: feature", text)
+        assert load(path, scaling=high).scaling is high
+        outlier = CSV.replace("3.5", "-3.5") + "41,1000,low\n"
+        assert "feature 2 is" in refusal(write_csv(machine, outlier), scaling=high)
+
+    def test_a_test_sample_beyond_it_takes_the_nearer_end(self) -> None:
+        x = np.array([[0.0], [1.0], [2.0]])
+        np.savez("beyond.npz", x_train=x[:2], y_train=[0, 1], x_test=x, y_test=[0, 1, 1])
+        data = load("beyond.npz", scaling=Scaling(Range((0.0,), (1.0,), 8)))
+        assert data.x_test[:, 0].tolist() == [0, 255, 255]
+        with pytest.raises(DataError, match=r"row 1: feature 1 is 1\.0, the agreed range is 0 to 0.5"):
+            load("beyond.npz", scaling=Scaling(Range((0.0,), (0.5,), 8)))
+
+    def test_a_target_beyond_it_is_refused(self) -> None:
+        x, y = np.linspace(0, 1, 30)[:, np.newaxis], np.linspace(0, 9, 30)
+        np.savez("far.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+        unit = Range((0.0,), (1.0,), 8)
+        with pytest.raises(DataError, match="target 1 is"):
+            load("far.npz", scaling=Scaling(unit, unit))
+        assert load("far.npz", scaling=Scaling(unit, Range((0.0,), (9.0,), 8))).task == "regression"
 
     def test_ranges_for_other_features_are_refused(self, machine: Path) -> None:
         agreed = Scaling(Range((0.0,) * 3, (1.0,) * 3, 8))

@@ -41,7 +41,7 @@ from ledger.messages import EnrolReply, LedgerView, ProveReply, ProveRequest, Re
 from ledger.note import Ed25519Signer
 from ledger.verdicts import Reason
 from strategies.recorder import Recorder
-from tests.federation import SIGNER, NumpyTrainer, key_of, opening_of, samples_of, secret, terms
+from tests.federation import SIGNER, NumpyTrainer, data_of, key_of, opening_of, samples_of, secret, terms
 from zk.errors import ZkError
 from zk.rule import Loss, Rule
 from zk.sgd import flatten, initial_weights, unflatten
@@ -64,7 +64,7 @@ class Host:
         self.model = flatten(initial_weights(self.rule, bytes(32)))
         self.recorder = Recorder(Log.open(self.folder, SIGNER, create=True), self.opening, self.model)
         numbers = sorted((0, 1), key=key_of)
-        self.members = [Member(secret(i), partial(samples_of, i), deterministic=True) for i in numbers]
+        self.members = [Member(secret(i), partial(data_of, i), deterministic=True) for i in numbers]
 
     def view(self, node: int, index: int | None = None) -> LedgerView:
         return self.recorder.view(node, index)
@@ -190,7 +190,7 @@ def test_contribution_says_what_was_done(host: Host) -> None:
     said = decode_contribution(reply.statement)
     said.check()
     indices = batch_indices(made, state.keys[0], 6, host.rule.samples)
-    x, y = host.members[0].data(host.rule)
+    x, y = host.members[0].data(host.agreement)
     trained = NumpyTrainer(host.rule).train(host.weights(), np.asarray(x[indices]), np.asarray(y[indices]))
     assert (flatten(update) == flatten(trained) - host.model).all()
     assert (said.statement.batch, said.statement.model) == (batch_digest(indices), state.model.digest)
@@ -227,7 +227,7 @@ def test_agreement_that_is_not_entry_0(host: Host) -> None:
 @pytest.mark.parametrize("index", [1, 2])
 def test_entry_of_another_kind_for_the_agreement(host: Host, index: int) -> None:
     host.enrolled()
-    fresh = Member(secret(5), partial(samples_of, 5))
+    fresh = Member(secret(5), partial(data_of, 5))
     refuses(fresh, lambda: fresh.enrol(host.view(5, index)), "an entry of kind enrolment where the agreement should be")
 
 
@@ -264,14 +264,14 @@ def test_first_model_of_the_servers_choice(folder: Path, stated: str) -> None:
     with Log.open(folder, SIGNER, create=True) as log:
         log.append(encode_entry(opening))
         view = LedgerView(log.checkpoint_note(), 0, [], log.entry(0), 0, log.inclusion(0))
-    member = Member(secret(0), partial(samples_of, 0))
+    member = Member(secret(0), partial(data_of, 0))
     refuses(member, lambda: member.enrol(view), "first model")
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (5, 2)])
 def test_data_that_does_not_fit_the_model(host: Host, shape: tuple[int, int]) -> None:
     member = host.members[0]
-    member.data = lambda rule: (np.zeros((6, shape[0]), np.int64), np.zeros((6, shape[1]), np.int64))
+    member.data = lambda agreement: (np.zeros((6, shape[0]), np.int64), np.zeros((6, shape[1]), np.int64))
     refuses(member, lambda: member.enrol(host.view(0, 0)), "the agreed model takes 5 and 3")
 
 
@@ -286,7 +286,7 @@ def test_data_that_does_not_fit_the_model(host: Host, shape: tuple[int, int]) ->
 )
 def test_data_that_cannot_be_trained_on(host: Host, x: IntArray, y: IntArray) -> None:
     member = host.members[0]
-    member.data = lambda rule: (x.astype(np.int64), y.astype(np.int64))
+    member.data = lambda agreement: (x.astype(np.int64), y.astype(np.int64))
     with pytest.raises((ClientError, LedgerError, ZkError)):
         member.enrol(host.view(0, 0))
     assert member.state is None
@@ -632,7 +632,7 @@ def test_range_error_leaves_the_memory_as_it_was(host: Host) -> None:
     host.enrolled().revealed()
     member = host.members[0]
     x, y = samples_of(0, host.rule)
-    member.data = lambda rule: (x + 256, y)
+    member.data = lambda agreement: (x + 256, y)
     before = member.state
     with pytest.raises(ZkError) as error:
         host.train(0)
@@ -650,7 +650,7 @@ def test_secrets_differ_between_runs_and_members(host: Host, tmp_path: Path) -> 
 
 
 def test_fresh_secrets_each_time_without_a_seed(host: Host) -> None:
-    members = [Member(secret(0), partial(samples_of, 0)) for _ in range(2)]
+    members = [Member(secret(0), partial(data_of, 0)) for _ in range(2)]
     replies = [member.enrol(host.view(0, 0)) for member in members]
     assert replies[0].rows != replies[1].rows
     assert members[0].state is not None

@@ -4,12 +4,14 @@ import importlib
 from pathlib import Path
 
 import pytest
-from flwr.app import Context, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 from clients import node_process
 from clients.errors import MemberError
+from clients.event_log import Event
 from clients.home import VARIABLE, ClientHome, Settings
 from clients.node_process import LoggedApp, write_launcher
+from ledger.messages import RECORD
 from tests.local_grid import LocalGrid
 
 command = importlib.import_module("flwr.supernode.cli.flwr_clientapp")  # the package has a function of this name too
@@ -56,7 +58,7 @@ def test_the_launcher_is_found_by_flowers_name(tmp_path: Path) -> None:
 
 def message() -> Message:
     LocalGrid([])  # gives messages their task
-    return Message(RecordDict(), dst_node_id=1, message_type="train")
+    return Message(RecordDict({RECORD: ConfigRecord({"round": 3})}), dst_node_id=1, message_type="train")
 
 
 def test_each_message_is_a_line_in_the_log(home: ClientHome) -> None:
@@ -70,6 +72,9 @@ def test_each_message_is_a_line_in_the_log(home: ClientHome) -> None:
     LoggedApp(answer, home)(message(), context)
     with pytest.raises(MemberError):
         LoggedApp(refuse, home)(message(), context)
-    first, second = (home.folder / "client.log").read_text(encoding="utf-8").splitlines()
-    assert first.endswith("(proving 1.2 s)")
-    assert second.endswith("train: refused: the ledger does not extend what this client saw")
+    first, second = (Event.decode(line) for line in (home.folder / "client.log").read_text(encoding="utf-8").splitlines())
+    assert (first.event, first.fields["type"], first.fields["round"]) == ("message-answered", "train", 3)
+    assert first.message.startswith("train of round 3: answered in ")
+    assert first.message.endswith("(proving 1.2 s)")
+    assert (second.event, second.level) == ("message-refused", "warning")
+    assert second.message == "train of round 3: refused: the ledger does not extend what this client saw"

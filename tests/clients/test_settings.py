@@ -14,7 +14,7 @@ from clients.state import remember
 from tests.federation import terms
 
 Value = str | int | float | bool
-RULE = terms(1, layers=(30, 4, 1), training={"loss": "binary-cross-entropy"}).rule
+TERMS = terms(1, layers=(30, 4, 1), training={"loss": "binary-cross-entropy"})
 DATA: dict[str, Value] = {"data": "breast-cancer"}
 
 
@@ -76,7 +76,7 @@ def test_node_says_which_data(tmp_path: Path) -> None:
     """What its owner configured on the node is not changed by what comes with a run."""
     here = context({"data": "digits", "samples-per-client": 5}, {"data": "breast-cancer", "samples-per-client": 50})
     member = member_from(here, {"data": "diabetes"})
-    x, y = member.data(terms(1, layers=(64, 8, 10)).rule)
+    x, y = member.data(terms(1, layers=(64, 8, 10)))
     assert (x.shape, y.shape) == ((5, 64), (5, 10))
 
 
@@ -108,16 +108,16 @@ def test_run_configuration_does_not_name_the_secret(tmp_path: Path) -> None:
 )
 def test_setting_that_makes_no_sense(node: dict[str, Value]) -> None:
     with pytest.raises(ClientError) as error:
-        member_from(context(node)).data(RULE)
+        member_from(context(node)).data(TERMS)
     assert str(error.value).isprintable()
 
 
 def data_of(member: Member) -> np.ndarray[tuple[int, ...], np.dtype[np.integer]]:
-    return np.concatenate(member.data(RULE), axis=1)
+    return np.concatenate(member.data(TERMS), axis=1)
 
 
 def test_partitions_share_no_sample() -> None:
-    parts = [local_data("breast-cancer", "iid", 20, 3, number, 4, RULE)[0] for number in range(4)]
+    parts = [local_data("breast-cancer", "iid", 20, 3, number, 4, TERMS)[0] for number in range(4)]
     assert [len(part) for part in parts] == [20] * 4
     assert len(np.unique(np.concatenate(parts), axis=0)) == 80
 
@@ -137,5 +137,5 @@ def test_one_client_alone_has_all_of_its_data() -> None:
 
 def test_share_of_nothing_is_refused() -> None:
     with pytest.raises(ClientError) as error:
-        member_from(context({**DATA, "num-partitions": 0})).data(RULE)
+        member_from(context({**DATA, "num-partitions": 0})).data(TERMS)
     assert str(error.value).isprintable()

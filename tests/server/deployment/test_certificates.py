@@ -10,9 +10,10 @@ from starlette.routing import Route
 
 from clients.address import free_port, is_loopback, parse_address, reach
 from clients.errors import MemberError
+from clients.node_keys import make_node_key
 from server.deployment.certificates import make_ca, make_server, write_issued
 from server.deployment.gate import serving
-from server.deployment.node_keys import make_node_key, read_members
+from server.deployment.node_keys import read_members
 from server.errors import ServerError
 
 
