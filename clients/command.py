@@ -63,12 +63,7 @@ def flower_client(
     leave: Annotated[bool, typer.Option("--leave", help="Withdraw from the run: sign that, and take part no more.")] = False,
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node key: only for a server on this machine.")] = False,
 ) -> None:
-    """Take part in a federation until you stop it (Ctrl-C, SIGTERM); the data never leaves this machine.
-
-    The first time:   flower-client --invitation hospital-a.toml --data records.csv --state ~/federation
-
-    From then on:     flower-client --data records.csv --state ~/federation
-    """
+    """Take part in a federation until you stop it (Ctrl-C, SIGTERM); the data never leaves this machine."""
     with only_user(state):
         home = ClientHome(state, open_vault(state, SECRETS, encrypt=encrypt, file=passphrase_file))
         if rotate_node_key or leave:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +16,7 @@ import click
 import typer
 from rich.console import Console
 
+from clients.help import Lesson, teach
 from server.chain.command import chain_app
 from server.crate_command import crate
 from server.deployment.pki_commands import pki_app
@@ -24,6 +25,7 @@ from server.errors import EXPECTED, ExitCode, ServerError, exit_code
 from server.evaluation_set import evaluation_set as make_evaluation_set
 from server.explorer_command import explorer
 from server.fork_command import fork_app
+from server.lessons import LUNARIA, SERVER
 from server.model_command import model
 from server.monitor_command import monitor
 from server.proof_command import verify_proof
@@ -224,7 +226,7 @@ app.command("witness")(witness_command)
 
 def main() -> None:
     """Run ``lunaria``."""
-    run_app(app, "lunaria")
+    run_app(app, "lunaria", LUNARIA)
 
 
 def flower_server() -> None:
@@ -235,13 +237,13 @@ def flower_server() -> None:
     except typer.Exit as error:
         sys.exit(error.exit_code)
     os.umask(0o077)  # keys, ledger and logs are for their owner
-    run_app(server, "flower-server")
+    run_app(server, "flower-server", SERVER)
 
 
-def run_app(command: typer.Typer, name: str) -> None:
+def run_app(application: typer.Typer, name: str, lessons: Mapping[str, Lesson]) -> None:
     """Run a command line; every expected error becomes one line and its exit code."""
     try:
-        code = command(standalone_mode=False)
+        code = teach(typer.main.get_command(application), lessons)(prog_name=name, standalone_mode=False)
         sys.stdout.flush()  # here, where a reader that went away can still be dealt with
         sys.exit(code)
     except click.exceptions.NoArgsIsHelpError as error:

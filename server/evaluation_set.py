@@ -55,10 +55,10 @@ def evaluation_set(
     except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"cannot read {agreement}: {error}") from error
     fields.pop("settlement", None)
-    accepted = complete(fields)
-    rule = accepted.rule
+    terms = complete(fields)
+    rule = terms.rule
     try:
-        found = load_agreed(data, accepted)
+        found = load_agreed(data, terms)
     except ClientError as error:
         raise ServerError(str(error)) from error
     if (found.x_test.shape[1], found.y_test.shape[1]) != (rule.layers[0], rule.layers[-1]):

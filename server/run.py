@@ -32,7 +32,7 @@ from ledger.log import Log
 from ledger.quorum import Policy
 from ledger.state import RunState
 from server.cosigner import Cosigner
-from server.errors import RunFailed, ServerError
+from server.errors import CutOff, RunFailed, ServerError
 from server.evaluation_set import FILE as EVALUATION_FILE
 from server.files import PROVENANCE
 from server.planning import Plan
@@ -66,7 +66,7 @@ def run_federation(
     Raises
     ------
     RunFailed
-        Too few clients enrolled, or the ledger cannot go on; it stands as far as it came.
+        Too few clients enrolled, or the ledger cannot go on (``CutOff`` with ``resumable``); it stands as far as it came.
     ServerError
         The folder holds a run under another agreement.
     """
@@ -102,8 +102,10 @@ def run_federation(
             state = strategy.recorder.state
             if state.closed:
                 save_model(log, state, folder)
-    except (StrategyError, StorageError) as error:
+    except StrategyError as error:
         raise RunFailed(str(error)) from error
+    except StorageError as error:
+        raise (CutOff if resumable else RunFailed)(str(error)) from error
     return state
 
 

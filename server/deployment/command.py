@@ -22,7 +22,7 @@ from server.deployment.home import Deployment, ServerHome
 from server.deployment.node_keys import read_members
 from server.deployment.superlink import SuperLink, superlink
 from server.deployment.telling import Telling
-from server.errors import EXPECTED, ExitCode, RunFailed, ServerError, exit_code
+from server.errors import EXPECTED, CutOff, ExitCode, ServerError, exit_code
 from server.evaluation_set import FILE as EVALUATION_FILE
 from server.evaluation_set import read_evaluation
 
@@ -62,12 +62,6 @@ def flower_server(
     """Run a federation with clients on other machines, from enrolment to the closed ledger.
 
     Stopped or killed, it goes on where it was when it is started with the same command again.
-
-    lunaria certs --host federation.example -o certs
-
-    lunaria invite hospital-a --server federation.example:9443 --ca certs/ca.crt --agreement agreement.toml
-
-    flower-server --agreement agreement.toml --state run --certs certs/server.crt --key certs/server.key --host 0.0.0.0
     """
     from ledger.agreement import read
     from ledger.storage import Storage
@@ -93,8 +87,10 @@ def flower_server(
         if stands is not None and stands.ended(state):
             code, message = stands.outcome()
         elif close:
+            home.wait_until_free()
             code, message = _close(home, deployment)
         else:
+            home.wait_until_free()
             code, message = _run(home, known, (host, port), certs, key, telling)
     if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
         raise _EndedError(message, code)
@@ -153,7 +149,6 @@ def _close(home: ServerHome, deployment: Deployment) -> tuple[ExitCode, str]:
 
     if home.standing() is None:
         raise ServerError(f"{home.folder} holds no run that could be closed")
-    home.wait_until_free()
     plan = plan_of(deployment)
     observer = RunLog(home.log(), plan.agreement.rule.plan.logit_bits)
     run_federation(plan, home.folder, None, observer, threading.Event(), deployment.verify_backend, resumable=True)
@@ -173,24 +168,25 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, t
 
     Raises
     ------
-    RunFailed
+    CutOff
         Flower's processes ended before the run did.
     """
-    asked, turn = 0.0, 0
+    asked, turn, began = 0.0, 0, False
     while True:
-        outcome = home.outcome()
+        runs = home.app_runs()
+        outcome, gone, began = home.outcome(), began and not runs, began or runs
         telling.follow(health)
         if outcome is not None:
             return outcome
         turn += 1
-        if not link.alive() or (turn % _FLOWER_EVERY == 0 and link.finished(run) and home.outcome() is None):
-            raise RunFailed(f"Flower's processes ended before the run did: see {home.folder / 'superlink.log'}")
+        if gone or not link.alive() or (turn % _FLOWER_EVERY == 0 and link.finished(run) and home.outcome() is None):
+            raise CutOff(f"Flower's processes ended before the run did, start it again and it goes on: see {home.folder / 'superlink.log'}")
         if stop.is_set() and not asked:
             asked = time.monotonic()
             home.ask_to_stop()
             telling.events.info("stopping", "stopping: the message in hand is finished; the run stays open")
         if asked and time.monotonic() - asked > _STOP_SECONDS:
-            raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: the same command goes on with it")
+            raise CutOff(f"the run did not stop within {_STOP_SECONDS:.0f} s: the same command goes on with it")
         time.sleep(_POLL_SECONDS)
 
 
