@@ -1,55 +1,33 @@
 """``flower-client``: the long-running client of one data owner, on Flower's SuperNode."""
 
-import re
 import shutil
 import signal
-import sys
 import threading
-import time
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from clients import change_requests
-from clients.address import free_port, is_loopback, parse_address, reach
+from clients.address import is_loopback, parse_address
 from clients.change_requests import LEFT
 from clients.console import Console, LogFormat, shows_failures
 from clients.errors import EXPECTED, UNUSABLE, MemberError
-from clients.event_log import Events, Tail
-from clients.home import NEXT, SECRETS, VARIABLE, ClientHome, Settings
+from clients.event_log import Events
+from clients.home import SECRETS, ClientHome, Settings
 from clients.invitation import Invitation
+from clients.metrics import ClientMetrics
+from clients.monitoring import monitoring
 from clients.node_keys import public_of
-from clients.node_process import write_launcher
+from clients.notify import Notifier
 from clients.passphrase import open_vault
 from clients.private import only_user
-from clients.supervise import child, flower_environment
-from clients.vault import VARIABLE as VAULT_VARIABLE
-from clients.vault import in_memory
+from clients.session import Connection, follow
+from clients.settings import parse_account
 from ledger.agreement import read
 from ledger.identity import node_digest
 
-RETRY_SECONDS, POLL_SECONDS, STOP_SECONDS = 3.0, 0.25, 120.0
-CONNECTED = "SuperNode ID: "
-"""What Flower's SuperNode prints once the server has accepted its key."""
-
-RECEIVED, ANSWERED = "Receiving: ", ("Sent successfully", "Failed to send message", "Ignoring reply message")
-"""What it prints when it takes a message, and when it is done with one."""
-
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
-
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-@dataclass(frozen=True)
-class Connection:
-    """How the server is reached."""
-
-    host: str
-    port: int
-    ca: Path | None
 
 
 @app.command()
@@ -66,6 +44,7 @@ def flower_client(
     agreement: Annotated[
         Path | None, typer.Option(help="The agreement.toml that you accept; any other is refused. [default: the invitation's]")
     ] = None,
+    metrics: Annotated[str, typer.Option(help="HOST:PORT for GET /metrics, /health and /ready. [default: none]")] = "",
     account: Annotated[
         str | None, typer.Option(help="Where settlements pay you: an address of Ethereum, 0x and 40 hexadecimal digits.")
     ] = None,
@@ -84,12 +63,7 @@ def flower_client(
     leave: Annotated[bool, typer.Option("--leave", help="Withdraw from the run: sign that, and take part no more.")] = False,
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node key: only for a server on this machine.")] = False,
 ) -> None:
-    """Take part in a federation until you stop it (Ctrl-C, SIGTERM); the data never leaves this machine.
-
-    The first time:   flower-client --invitation hospital-a.toml --data records.csv --state ~/federation
-
-    From then on:     flower-client --data records.csv --state ~/federation
-    """
+    """Take part in a federation until you stop it (Ctrl-C, SIGTERM); the data never leaves this machine."""
     with only_user(state):
         home = ClientHome(state, open_vault(state, SECRETS, encrypt=encrypt, file=passphrase_file))
         if rotate_node_key or leave:
@@ -106,13 +80,19 @@ def flower_client(
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        events = Events(home.folder / "client.log", Console(log_format))
+        counted, notifier = ClientMetrics(), Notifier()
+        events = Events(home.folder / "client.log", Console(log_format), counted, notifier.show)
         events.info("started", f"identity {home.identity()}", identity=home.identity())
         if insecure:
             events.warning("insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may read your updates")
-        while not stop.is_set():
-            if _wait_for_server(where, stop, events):
-                _connect(home, where, stop, events)
+
+        def beat() -> None:
+            counted.beat()
+            notifier.alive(lives=True)
+
+        with monitoring(metrics, counted.monitored(), events):
+            notifier.ready()
+            follow(home, where, stop, events, beat)
         events.info("stopped", "stopped; start again with the same --state to go on")
 
 
@@ -159,9 +139,7 @@ def _account(home: ClientHome, account: str | None) -> str:
     kept = home.folder / "account"
     try:
         if account is not None:
-            if not _ADDRESS.fullmatch(account):
-                raise MemberError(f"--account {account} is no address: give 0x and 40 hexadecimal digits")
-            kept.write_text(account.lower(), encoding="ascii")
+            kept.write_text(parse_account(account), encoding="ascii")
         return kept.read_text(encoding="ascii") if kept.exists() else ""
     except OSError as error:
         raise MemberError(f"cannot use {kept}: {error.strerror}") from error
@@ -183,76 +161,3 @@ def _connection(home: ClientHome, insecure: bool) -> Connection:
     if not ca.exists():
         raise MemberError("nothing says whom to trust: give --invitation FILE, or --ca FILE from the organiser")
     return Connection(host, port, ca)
-
-
-def _wait_for_server(where: Connection, stop: threading.Event, events: Events) -> bool:
-    """Return True as soon as the server answers, False when stopped before."""
-    said = False
-    while not stop.is_set():
-        if reach(where.host, where.port, where.ca):
-            return True
-        if not said:
-            events.info("waiting-for-server", f"nobody answers at {where.host}:{where.port}: waiting", server=f"{where.host}:{where.port}")
-            said = True
-        stop.wait(RETRY_SECONDS)
-    return False
-
-
-def _connect(home: ClientHome, where: Connection, stop: threading.Event, events: Events) -> None:
-    """Take part with the next node key where the server accepts it, and with the present one where it does not yet.
-
-    Raises
-    ------
-    MemberError
-        The server does not accept this client.
-    """
-    if where.ca and (home.folder / NEXT).exists() and (_take_part(home, where, NEXT, stop, events) or stop.is_set()):
-        return
-    if not _take_part(home, where, "node.key", stop, events) and not stop.is_set():
-        log = home.folder / "supernode.log"
-        raise MemberError(f"the server did not let this client in: does it know the node key? Flower's reasons are in {log}")
-
-
-def _take_part(home: ClientHome, where: Connection, name: str, stop: threading.Event, events: Events) -> bool:
-    """Run a SuperNode with the node key ``name`` until it ends or is to stop; whether the server let it in."""
-    folder = home.folder.resolve()
-    launcher = folder / "bin"
-    write_launcher(launcher, folder)
-    extra = {VARIABLE: str(folder)}
-    command = ["flower-supernode", "--superlink", f"{where.host}:{where.port}", "--port", str(free_port())]
-    log = Tail(folder / "supernode.log")
-    connected, busy, deadline = False, False, None
-    prepared = [sys.executable, "-m", "clients.prepared", str(folder)]
-    output = folder / "supernode.log"
-    with ExitStack() as held:
-        if where.ca is None:
-            command += ["--insecure"]
-        else:
-            node_key = held.enter_context(in_memory(home.read(name))) if home.vault else str(folder / name)
-            command += ["--auth-supernode-private-key", node_key, "--root-certificates", str(where.ca.resolve())]
-        if home.vault:
-            extra[VAULT_VARIABLE] = held.enter_context(in_memory(home.vault.key))
-        environment = flower_environment(folder / "flower", extra, launcher)
-        held.enter_context(child(prepared, environment, output))
-        process = held.enter_context(child(command, environment, output))
-        while True:
-            ended = process.poll() is not None
-            for line in log.lines():
-                if CONNECTED in line and not connected:
-                    connected = True
-                    if name == NEXT:
-                        home.adopt_next()
-                        events.info("node-key", "the server accepts the new node key: the old one is gone")
-                    events.info("connected", f"connected to {where.host}:{where.port}", server=f"{where.host}:{where.port}")
-                busy = (busy or RECEIVED in line) and not any(text in line for text in ANSWERED)
-            events.follow()
-            if stop.is_set() and deadline is None:
-                deadline = time.monotonic() + STOP_SECONDS
-                events.info("stopping", "stopping" + (": the message in hand is answered first" if busy else ""))
-            if ended or (deadline is not None and (not busy or time.monotonic() > deadline)):
-                break
-            time.sleep(POLL_SECONDS)
-    if connected and not stop.is_set():
-        events.warning("connection-lost", "the connection was lost: trying again")
-        stop.wait(RETRY_SECONDS)
-    return connected

@@ -8,6 +8,8 @@
     STATE/account         where it wants to be paid, if it said so
     STATE/node.key.next   another node key, which the organiser may know by now (:mod:`clients.change_requests`)
     STATE/vault.json      with --encrypt: the secrets above are sealed (:mod:`clients.vault`)
+    STATE/admitted        is there once a server has let this client in
+    STATE/answering       held while a message is answered
     STATE/settings.json   what ``flower-client`` was started with, for the process of each message
     STATE/client.log      a line of JSON an event;  STATE/supernode.log  what Flower had to say
 

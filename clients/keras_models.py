@@ -7,6 +7,7 @@ use.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     import keras
 
 _LAST = {Loss.SOFTMAX: "softmax", Loss.BINARY: "sigmoid", Loss.SQUARED: "linear"}
+
+
+def has_tensorflow() -> bool:
+    """Whether Keras models can be read and written here: a server may go without."""
+    return find_spec("tensorflow") is not None
 
 
 def layers_of(model: keras.Model) -> tuple[int, ...]:

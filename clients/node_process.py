@@ -4,6 +4,7 @@ It is Flower's program with one difference: the app is the one installed here. F
 holds; a data owner who does not trust the server runs only what they installed, and the bundle is not even unpacked.
 """
 
+import fcntl
 import os
 import shlex
 import sys
@@ -16,9 +17,11 @@ from flwr.app import Context, Message, MetricRecord
 from clients import launch
 from clients.app import client_app
 from clients.errors import ClientError
+from clients.event_log import Value
 from clients.home import VARIABLE, ClientHome
 from clients.vault import Vault
 from ledger.errors import LedgerError
+from ledger.messages import RECORD
 from zk.errors import ZkError
 
 NAME = "flwr-clientapp"
@@ -37,26 +40,34 @@ class LoggedApp:
     """A client app that writes a line for each message into the state folder's log."""
 
     def __init__(self, app: Callable[[Message, Context], Message], home: ClientHome) -> None:
-        self._app = app
+        self._app, self._folder = app, home.folder
         self._log = home.log()
 
     def __call__(self, message: Message, context: Context) -> Message:
-        """Answer a message."""
+        """Answer a message, one at a time: a process that was left behind by a SuperNode that was killed first finishes what it signs."""
         kind, began = message.metadata.message_type, time.monotonic()
+        record = message.content.config_records.get(RECORD)
+        number = record.get("round") if record is not None else None
+        about: dict[str, Value] = {"type": kind}
+        what = kind
+        if isinstance(number, int):
+            about, what = {**about, "round": number}, f"{kind} of round {number}"
         try:
-            reply = self._app(message, context)
+            with (self._folder / "answering").open("w") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                reply = self._app(message, context)
         except (ClientError, LedgerError, ZkError) as error:
-            self._log.warning("message-refused", f"{kind}: refused: {error}", type=kind, reason=str(error))
+            self._log.warning("message-refused", f"{what}: refused: {error}", **about, reason=str(error))
             raise
         except Exception as error:
-            text = f"{kind}: failed: {type(error).__name__}: {error}; the details are in supernode.log"
-            self._log.error("message-failed", text, type=kind, reason=type(error).__name__)
+            text = f"{what}: failed: {type(error).__name__}: {error}; the details are in supernode.log"
+            self._log.error("message-failed", text, **about, reason=type(error).__name__)
             raise
         seconds = {"total": round(time.monotonic() - began, 3), **_stated(reply)}
         parts = [f"{name} {value:.1f} s" for name, value in seconds.items() if name != "total"]
         more = f" ({', '.join(parts)})" if parts else ""
-        text = f"{kind}: answered in {seconds['total']:.1f} s{more}"
-        self._log.info("message-answered", text, type=kind, seconds=seconds)
+        text = f"{what}: answered in {seconds['total']:.1f} s{more}"
+        self._log.info("message-answered", text, **about, seconds=seconds)
         return reply
 
 

@@ -8,6 +8,10 @@ import socket
 import time
 from collections.abc import MutableMapping
 
+from clients.event_log import Event
+
+_ENDS = frozenset({"stopping", "ended", "stopped"})
+
 
 class Notifier:
     """Tells systemd. The variables are taken out of the environment, so that no child speaks for us.
@@ -28,17 +32,16 @@ class Notifier:
         """Say that what others need is there."""
         self._send("READY=1")
 
-    def stopping(self) -> None:
-        """Say that we end."""
-        self._send("STOPPING=1")
+    def show(self, event: Event) -> None:
+        """Say what an event says, which ``systemctl status`` shows, and that we end where it says so."""
+        if event.event in _ENDS:
+            self._send("STOPPING=1")
+        if event.level != "debug":
+            self._send("STATUS=" + " ".join(event.message.split()))
 
-    def status(self, text: str) -> None:
-        """Say in one line what we do."""
-        self._send("STATUS=" + " ".join(text.split()))
-
-    def alive(self) -> None:
-        """Feed the watchdog, if there is one and it is time; to be called often."""
-        if self._pause is not None and time.monotonic() - self._fed >= self._pause:
+    def alive(self, *, lives: bool) -> None:
+        """Feed the watchdog if all that belongs to us lives, and it is time; to be called often."""
+        if lives and self._pause is not None and time.monotonic() - self._fed >= self._pause:
             self._fed = time.monotonic()
             self._send("WATCHDOG=1")
 

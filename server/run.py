@@ -5,8 +5,9 @@
     RUN/agreement.toml     what was agreed
     RUN/ledger.db, evidence/, checkpoint
     RUN/keys/log.key       the log's signing key: secret, stays here
+    RUN/evaluation.npy     what contributions are measured on, where the agreement has settlements: public
     RUN/journal/           in a deployment: what was promised about the next entry (strategies.journal)
-    RUN/model.keras        the last model, with model.provenance.json beside it
+    RUN/model.keras        the last model, where there is TensorFlow ('lunaria model' makes it elsewhere); model.provenance.json beside it
 """
 
 import base64
@@ -19,18 +20,20 @@ import tomli_w
 from flwr.serverapp import Grid
 
 from clients.exact import ExactTrainer
-from clients.keras_models import save, to_keras
+from clients.keras_models import has_tensorflow, save, to_keras
 from clients.private import secret_file
 from ledger.canonical import load_vector
 from ledger.entries import AgreementEntry, TestResult, decode_entry
 from ledger.errors import StorageError
+from ledger.evaluation import Evaluation as EvaluationSet
 from ledger.evidence import write_durably
 from ledger.judge import IntVector
 from ledger.log import Log
 from ledger.quorum import Policy
 from ledger.state import RunState
 from server.cosigner import Cosigner
-from server.errors import RunFailed, ServerError
+from server.errors import CutOff, RunFailed, ServerError
+from server.evaluation_set import FILE as EVALUATION_FILE
 from server.files import PROVENANCE
 from server.planning import Plan
 from strategies.desk import Desk
@@ -65,13 +68,15 @@ def run_federation(
     Raises
     ------
     RunFailed
-        Too few clients enrolled, or the ledger cannot go on; it stands as far as it came.
+        Too few clients enrolled, or the ledger cannot go on (``CutOff`` with ``resumable``); it stands as far as it came.
     ServerError
         The folder holds a run under another agreement.
     """
     seed = _log_seed(folder, plan)
     signer = plan.signer(seed)
     agreement = plan.agreement
+    if plan.evaluation:
+        write_durably(folder / EVALUATION_FILE, plan.evaluation)
     key = commitment_key(GROUPS[verify_backend], agreement.row_width)
     opening = plan.opening(signer)
     try:
@@ -87,6 +92,7 @@ def run_federation(
                 key,
                 evaluate=Evaluation(plan),
                 observer=observer,
+                evaluation=EvaluationSet.decode(plan.evaluation, agreement) if plan.evaluation else None,
                 stop=stop,
                 journal=Journal(folder if resumable else None),
                 desk=desk,
@@ -99,8 +105,10 @@ def run_federation(
             state = strategy.recorder.state
             if state.closed:
                 save_model(log, state, folder)
-    except (StrategyError, StorageError) as error:
+    except StrategyError as error:
         raise RunFailed(str(error)) from error
+    except StorageError as error:
+        raise (CutOff if resumable else RunFailed)(str(error)) from error
     return state
 
 
@@ -171,12 +179,12 @@ class Evaluation:
 
 
 def save_model(log: Log, state: RunState, folder: Path) -> None:
-    """Save the last model as ``model.keras``, with a statement of where it comes from."""
+    """Save the last model as ``model.keras``, where there is TensorFlow, and a statement of where it comes from."""
     rule = state.opening.agreement.rule
     data = log.evidence.get(state.model.digest, state.model.size)
     vector = load_vector(data, rule.size, "the model")
-    model = to_keras(unflatten(rule, vector), rule)
-    save(model, folder / "model.keras")
+    if has_tensorflow():
+        save(to_keras(unflatten(rule, vector), rule), folder / "model.keras")
     index = state.size - 1 - state.closed if state.rounds else 0
     provenance = {
         "origin": state.opening.origin,

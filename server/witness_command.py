@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clients.console import LogFormat
 from ledger.cosignature import ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE, SEED_SIZE, CosignatureSigner
 from ledger.errors import FormatError
 from ledger.note import VerifierKey
 from server.errors import ServerError
 from server.files import read_file
+from server.http import Format, Metrics, Telling, installed, serve
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -37,6 +39,8 @@ def witness(
     state: Annotated[Path, typer.Option(help="The SQLite file with what was cosigned: never restore an old copy.")] = Path("witness.db"),
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8080,
+    metrics: Metrics = "",
+    log_format: Format = LogFormat.TEXT,
 ) -> None:
     """Serve a witness (C2SP tlog-witness); without --log only show the public keys, which go into agreements."""
     signers = []
@@ -50,14 +54,12 @@ def witness(
     if not log:
         return
     sys.stdout.flush()
-    from server.http import installed, serve
-
     with installed():
         from ledger.witness import Witness
         from server.witness_app import witness_app
 
         application: Starlette = witness_app(Witness(state, signers, [VerifierKey.parse(one) for one in log]))
-    serve(application, host, port)
+    serve(application, host, port, ["add-checkpoint"], Telling(metrics, log_format))
 
 
 def write_key(path: Path, name: str, algorithm: Algorithm) -> None:

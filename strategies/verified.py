@@ -24,6 +24,7 @@ from flwr.supercore import log
 
 from ledger.canonical import dump_vector, load_vector
 from ledger.entries import SCALARS, TENSOR, Aggregate, AgreementEntry, ClosingEntry, Outcome, RoundEntry, TestResult
+from ledger.evaluation import Evaluation
 from ledger.judge import Expected, IntVector, add_up, sum_equation
 from ledger.log import Log
 from ledger.messages import RECORD, TrainRequest
@@ -40,11 +41,15 @@ from strategies.recorder import Recorder
 from strategies.replies import one_each, read_reply, stated_seconds
 from strategies.roster import Roster
 from strategies.selection import SelectedGrid
+from strategies.settling import Settling
 from zk.equations import hold
 from zk.errors import RangeError
 from zk.field import encode_scalars
 from zk.pedersen import CommitmentKey
 from zk.sgd import unflatten
+
+_PATIENCE_SECONDS = 10.0
+"""A round that waits for clients longer says so."""
 
 Evaluate = Callable[[IntVector], TestResult | None]
 
@@ -80,6 +85,8 @@ class Verified(Strategy):
         The new model on the server's test data; its result is recorded.
     observer : Observer, optional
         Is told how the run goes on.
+    evaluation : Evaluation, optional
+        The evaluation set that the agreement names, where it has settlements.
     stop : threading.Event, optional
         Set it to end the run cleanly: the round in progress is given up.
     journal : Journal, optional
@@ -100,6 +107,7 @@ class Verified(Strategy):
         *,
         evaluate: Evaluate | None = None,
         observer: Observer | None = None,
+        evaluation: Evaluation | None = None,
         stop: threading.Event | None = None,
         journal: Journal | None = None,
         desk: Desk | None = None,
@@ -108,6 +116,9 @@ class Verified(Strategy):
         self.strategy = strategy
         self.agreement = opening.agreement
         self.recorder = Recorder(log, opening, model, journal)
+        if (evaluation is None) != (opening.agreement.settlement is None):
+            raise StrategyError("an evaluation set is needed exactly where the agreement has settlements")
+        self._settling = Settling(self.recorder, evaluation) if evaluation else None
         self.key = key
         self.evaluate = evaluate
         self.observer = observer or Observer()
@@ -159,6 +170,7 @@ class Verified(Strategy):
         if not state.rounds and not self.stop.is_set():
             enrol(self.recorder, self.key, self._members, self.observer)
         while self._goes_on():
+            self._settle()
             number = state.rounds + 1
             if not self._begin(number) or not self._train(grid, number, result, train_config or ConfigRecord()):
                 break
@@ -177,12 +189,19 @@ class Verified(Strategy):
         """Close the ledger, if it is open: nothing can be added to the run from then on."""
         state = self.recorder.state
         if not state.closed:
+            self._settle(ending=True)
             self.recorder.append(ClosingEntry(outcome=self._outcome(), rounds=state.rounds, model=state.model.digest))
+
+    def _settle(self, *, ending: bool = False) -> None:
+        """Score what is new, and settle what is due; ``ending`` settles an epoch that is cut short."""
+        if self._settling is not None:
+            self._settling.follow(ending=ending)
 
     def _goes_on(self) -> bool:
         """Whether another round may follow, as far as the ledger says."""
         state, rounds = self.recorder.state, self.agreement.rounds
-        return not state.rounds or (state.rounds < rounds.count and state.accepted >= rounds.minimum_accepted and state.enough_clients)
+        another = state.rounds < rounds.count and state.accepted >= rounds.minimum_accepted and state.enough_clients
+        return not state.cut and (not state.rounds or another)
 
     def _outcome(self) -> Outcome:
         """Say why no further round follows."""
@@ -199,7 +218,7 @@ class Verified(Strategy):
         It begins when at least as many members are there as must be accepted.
         """
         roster = self._roster
-        here = roster.find(self._needed, 0)
+        here = roster.find(self._needed, _PATIENCE_SECONDS)
         if here < self._needed():
             self.observer.delayed(f"round {number} waits for clients: {here} are connected, {self._needed()} are needed")
             roster.find(self._needed, math.inf)
@@ -375,7 +394,7 @@ class Verified(Strategy):
     def _draw_beacon(self, number: int) -> None:
         """Draw the beacon that chooses participants and batches; where the contributions stand, it stands with them."""
         began = time.monotonic()
-        state, last = self.recorder.state, self.recorder.log.size - 1
+        state, last = self.recorder.state, self.recorder.model_entry
         if state.standing is not None:
             drawn = Drawn(reveals=state.standing.reveals, withheld=state.standing.withheld, beacon=state.standing.beacon)
         else:

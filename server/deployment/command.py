@@ -12,15 +12,19 @@ import typer
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from clients.address import is_loopback
-from clients.console import Console, LogFormat, shows_failures
-from clients.event_log import Events
+from clients.console import LogFormat, shows_failures
+from clients.keras_models import has_tensorflow
 from server.deployment.admission import Admission
 from server.deployment.door import Door
 from server.deployment.gate import CALLS, SELF_REGISTRATION, check_pair, gate_app, serving
+from server.deployment.health import Health
 from server.deployment.home import Deployment, ServerHome
 from server.deployment.node_keys import read_members
 from server.deployment.superlink import SuperLink, superlink
-from server.errors import EXPECTED, ExitCode, RunFailed, ServerError, exit_code
+from server.deployment.telling import Telling
+from server.errors import EXPECTED, CutOff, ExitCode, ServerError, exit_code
+from server.evaluation_set import FILE as EVALUATION_FILE
+from server.evaluation_set import read_evaluation
 
 _POLL_SECONDS, _FLOWER_EVERY, _STOP_SECONDS = 0.5, 10, 120.0
 
@@ -40,7 +44,15 @@ def flower_server(
     test_data: Annotated[str, typer.Option(help="Your own data set to test each model on. [default: none]")] = "",
     model: Annotated[str, typer.Option(help="FILE.keras, where the agreement names the first model by digest.")] = "",
     witness: Annotated[list[str] | None, typer.Option(help="Where a witness of the agreement is reached; once for each.")] = None,
+    evaluation_set: Annotated[
+        Path | None, typer.Option(help="The evaluation set that the agreement names, where it has a [settlement].")
+    ] = None,
     verify_backend: Annotated[str, typer.Option(help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")] = "py_ecc",
+    metrics: Annotated[
+        str, typer.Option(help="HOST:PORT for GET /metrics, /health and /ready; never the port of the clients. [default: none]")
+    ] = "",
+    database: Annotated[str | None, typer.Option(help="Keep the ledger in PostgreSQL: postgresql://user@host/database.")] = None,
+    evidence: Annotated[str | None, typer.Option(help="Keep evidence elsewhere: s3://bucket/folder.")] = None,
     log_format: Annotated[
         LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
     ] = LogFormat.TEXT,
@@ -50,37 +62,39 @@ def flower_server(
     """Run a federation with clients on other machines, from enrolment to the closed ledger.
 
     Stopped or killed, it goes on where it was when it is started with the same command again.
-
-    lunaria certs --host federation.example -o certs
-
-    lunaria invite hospital-a --server federation.example:9443 --ca certs/ca.crt --agreement agreement.toml
-
-    flower-server --agreement agreement.toml --state run --certs certs/server.crt --key certs/server.key --host 0.0.0.0
     """
     from ledger.agreement import read
+    from ledger.storage import Storage
     from zk.group import GROUPS
 
+    if (test_data or model) and not has_tensorflow():
+        raise ServerError("--test-data and --model need TensorFlow: pip install 'lunaria[federation]', or leave them out")
     if verify_backend not in GROUPS:
         raise ServerError(f"--verify-backend {verify_backend} is unknown: choose {' or '.join(GROUPS)}")
     if not close:
         _check_door(host, certs, key, insecure)
-    wanted, home = read(agreement).federation.clients, ServerHome(state)
-    deployment = Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend)
+    accepted, home, kept = read(agreement), ServerHome(state), state / EVALUATION_FILE
+    wanted, evaluated = accepted.federation.clients, evaluation_set or (kept if kept.exists() else None)
+    read_evaluation(evaluated, accepted)
+    evaluation = str(evaluated.resolve()) if evaluated else ""
+    deployment = Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend, evaluation)
     known = {} if insecure or close else read_members(members)  # Flower takes node keys under TLS only
     if not insecure and not close and len(known) < wanted and home.standing() is None:
         raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
     with home.held():
-        stands = home.prepare(deployment)
-        events = Events(home.folder / "server.log", Console(log_format))
+        stands = home.prepare(deployment, Storage.parse(database=database, evidence=evidence))
+        telling = Telling(home, log_format, metrics)
         if stands is not None and stands.ended(state):
             code, message = stands.outcome()
         elif close:
+            home.wait_until_free()
             code, message = _close(home, deployment)
         else:
-            code, message = _run(home, known, (host, port), certs, key, events)
+            home.wait_until_free()
+            code, message = _run(home, known, (host, port), certs, key, telling)
     if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
         raise _EndedError(message, code)
-    events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))
+    telling.events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))
     raise typer.Exit(code)
 
 
@@ -103,7 +117,7 @@ def _run(
     where: tuple[str, int],
     certs: Path | None,
     key: Path | None,
-    events: Events,
+    telling: Telling,
 ) -> tuple[ExitCode, str]:
     """Start Flower's processes and follow the run; returns how it ended."""
     stop = threading.Event()
@@ -111,18 +125,19 @@ def _run(
         signal.signal(number, lambda *_: stop.set())
     insecure, (host, port) = certs is None, where
     if insecure:
-        events.warning(
+        telling.events.warning(
             "insecure", "INSECURE: without TLS and node keys, whoever can log into this machine may take part and read the updates"
         )
     _allow_many_files()
     calls, door = CALLS | SELF_REGISTRATION if insecure else CALLS, Door()
     with superlink(home, node_keys=not insecure) as link:
-        admission = Admission(home, link, known, events)
-        keys = None if insecure else admission.keys
-        with serving(gate_app(link.address, link.ca, keys, calls, door=door), host, port, certs, key, door):
+        admission = Admission(home, link, known, telling.events)
+        gate = gate_app(link.address, link.ca, None if insecure else admission.keys, calls, door=door)
+        telling.count(gate)
+        with serving(gate, host, port, certs, key, door), Health(home, link, certs) as health, telling.about(health):
             text = f"listening at {host}:{port}" if insecure else f"{len(admission.keys)} node keys are known; listening at {host}:{port}"
-            events.info("listening", text, host=host, port=port, node_keys=len(admission.keys))
-            return _watch(home, link, link.start_run(), stop, events, admission)
+            telling.events.info("listening", text, host=host, port=port, node_keys=len(admission.keys))
+            return _watch(home, link, link.start_run(), stop, telling, health, admission)
 
 
 def _close(home: ServerHome, deployment: Deployment) -> tuple[ExitCode, str]:
@@ -133,7 +148,6 @@ def _close(home: ServerHome, deployment: Deployment) -> tuple[ExitCode, str]:
 
     if home.standing() is None:
         raise ServerError(f"{home.folder} holds no run that could be closed")
-    home.wait_until_free()
     plan = plan_of(deployment)
     observer = RunLog(home.log(), plan.agreement.rule.plan.logit_bits)
     run_federation(plan, home.folder, None, observer, threading.Event(), deployment.verify_backend, resumable=True)
@@ -149,31 +163,32 @@ class _EndedError(ServerError):
 
 
 def _watch(
-    home: ServerHome, link: SuperLink, run: int, stop: threading.Event, events: Events, admission: Admission
+    home: ServerHome, link: SuperLink, run: int, stop: threading.Event, telling: Telling, health: Health, admission: Admission
 ) -> tuple[ExitCode, str]:
     """Show what happens until the run has ended; returns how.
 
     Raises
     ------
-    RunFailed
+    CutOff
         Flower's processes ended before the run did.
     """
-    asked, turn = 0.0, 0
+    asked, turn, began = 0.0, 0, False
     while True:
-        outcome = home.outcome()
-        events.follow()
+        runs = home.app_runs()
+        outcome, gone, began = home.outcome(), began and not runs, began or runs
+        telling.follow(health)
         admission.look()
         if outcome is not None:
             return outcome
         turn += 1
-        if not link.alive() or (turn % _FLOWER_EVERY == 0 and link.finished(run) and home.outcome() is None):
-            raise RunFailed(f"Flower's processes ended before the run did: see {home.folder / 'superlink.log'}")
+        if gone or not link.alive() or (turn % _FLOWER_EVERY == 0 and link.finished(run) and home.outcome() is None):
+            raise CutOff(f"Flower's processes ended before the run did, start it again and it goes on: see {home.folder / 'superlink.log'}")
         if stop.is_set() and not asked:
             asked = time.monotonic()
             home.ask_to_stop()
-            events.info("stopping", "stopping: the message in hand is finished and the ledger closed")
+            telling.events.info("stopping", "stopping: the message in hand is finished; the run stays open")
         if asked and time.monotonic() - asked > _STOP_SECONDS:
-            raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: its ledger is not closed, and still audits")
+            raise CutOff(f"the run did not stop within {_STOP_SECONDS:.0f} s: the same command goes on with it")
         time.sleep(_POLL_SECONDS)
 
 

@@ -1,15 +1,16 @@
-"""``make deployment-demo``: a server and three clients as processes of their own, with TLS and node keys, on this machine.
+"""``make deployment-demo``: a server, a witness and three clients as processes of their own, with TLS and node keys, on this machine.
 
 They are started with the commands that ``docs/deployment.md`` gives, each in its own state folder; only the data is made up: each
-client gets a part of scikit-learn's digits. One client is stopped and started again in the middle. At the end the ledger is
-exported and audited.
+client gets a part of scikit-learn's digits. A witness cosigns. In the middle a client is stopped and started again, and the server is
+killed and started again. At the end the ledger is exported and audited.
 """
 
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import tomli_w
@@ -23,16 +24,15 @@ SAMPLES, SECONDS = 100, 600.0
 LUNARIA, SERVER, CLIENT = "server.cli:main", "server.cli:flower_server", "clients.entry:main"
 
 
-def agreement(rounds: int) -> str:
-    """Return the text of the demo's agreement: a 64-10 softmax, every update proved."""
-    return tomli_w.dumps(
-        {
-            "federation": {"name": "deployment demo", "clients": len(CLIENTS), "minimum-clients": len(CLIENTS)},
-            "model": {"layers": [64, 10], "seed": "11" * 32},
-            "training": {"loss": "softmax-cross-entropy", "batch": 16, "local-steps": 4},
-            "rounds": {"count": rounds, "participants": len(CLIENTS), "reply-timeout": 180},
-        }
-    )
+def agreement(rounds: int, **sections: Mapping[str, object]) -> str:
+    """Return the text of the demo's agreement: a 64-10 softmax, every update proved; ``sections`` stand in the place of its own."""
+    own: dict[str, Mapping[str, object]] = {
+        "federation": {"name": "deployment demo", "clients": len(CLIENTS), "minimum-clients": len(CLIENTS)},
+        "model": {"layers": [64, 10], "seed": "11" * 32},
+        "training": {"loss": "softmax-cross-entropy", "batch": 16, "local-steps": 4},
+        "rounds": {"count": rounds, "participants": len(CLIENTS), "reply-timeout": 300},
+    }
+    return tomli_w.dumps({**own, **sections})
 
 
 def command(entry: str, *options: str) -> list[str]:
@@ -50,6 +50,14 @@ def write_data(folder: Path) -> None:
         np.savez(folder / f"{name}.npz", x=images[part], y=y[part])
 
 
+def witnesses(folder: Path) -> Mapping[str, object]:
+    """Make the key of a witness in ``folder``, and return the section of the agreement that demands its cosignature."""
+    folder.mkdir(parents=True, exist_ok=True)
+    make = command(LUNARIA, "witness", "--key", str(folder / "witness.key"), "--name", "witness.example/demo")
+    key = subprocess.run(make, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603 - our own program
+    return {"keys": [key], "quorum": 1}
+
+
 class Demo:
     """Three clients and a server in a folder.
 
@@ -58,16 +66,19 @@ class Demo:
     folder : Path
         New or empty.
     rounds : int
+    sections : mapping of str to object
+        What the agreement says besides (see :func:`agreement`).
     """
 
-    def __init__(self, folder: Path, rounds: int) -> None:
+    def __init__(self, folder: Path, rounds: int, **sections: Mapping[str, object]) -> None:
         self.folder, self.port = folder, free_port()
+        self.witness_port = free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "agreement.toml").write_text(agreement(rounds), encoding="utf-8")
+        (folder / "agreement.toml").write_text(agreement(rounds, **sections), encoding="utf-8")
         write_data(folder)
 
-    def __enter__(self) -> "Demo":
+    def __enter__(self) -> Self:
         """Begin."""
         return self
 
@@ -91,6 +102,16 @@ class Demo:
         process.terminate()
         return process.wait(60)
 
+    def kill(self, name: str) -> None:
+        """End a process as a power cut would (SIGKILL)."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def process_id(self, name: str) -> int:
+        """Return the id of a process."""
+        return self._processes[name].pid
+
     def invite(self) -> None:
         """Make certificates and invitations."""
         self.run(LUNARIA, "certs", "--host", "127.0.0.1")
@@ -101,15 +122,25 @@ class Demo:
     def start_server(self, *more: str) -> None:
         """Start the server."""
         tls = ("--certs", "certs/server.crt", "--key", "certs/server.key")
+        if (self.folder / "witness.key").exists():
+            more = (*more, "--witness", f"http://127.0.0.1:{self.witness_port}")
         self.start("server", SERVER, "--agreement", "agreement.toml", "--state", "run", *tls, "--port", str(self.port), *more)
+
+    def start_witness(self) -> None:
+        """Start the witness, for the first time or again: the first time the server says which log waits for it."""
+        path = self.folder / "witness.log-key"
+        if not path.exists():
+            path.write_text(self.wait_for("server", "waiting for witnesses of the log ").split(": ")[0], encoding="utf-8")
+        options = ("--key", "witness.key", "--log", path.read_text(encoding="utf-8"), "--port", str(self.witness_port))
+        self.start("witness", LUNARIA, "witness", *options)
 
     def start_client(self, name: str) -> None:
         """Start a client, for the first time or again."""
         first = () if (self.folder / f"state-{name}").exists() else ("--invitation", f"{name}.invitation.toml")
         self.start(name, CLIENT, *first, "--data", f"{name}.npz", "--state", f"state-{name}")
 
-    def wait_for(self, name: str, text: str) -> None:
-        """Return once a process has said ``text``.
+    def wait_for(self, name: str, text: str) -> str:
+        """Return once a process has said ``text``, with what it said behind it on the line.
 
         Raises
         ------
@@ -117,10 +148,11 @@ class Demo:
             It ended before, or took too long.
         """
         began, path = time.monotonic(), self.folder / f"{name}.out"
-        while text not in path.read_text(encoding="utf-8"):
+        while text not in (said := path.read_text(encoding="utf-8")):
             if self._processes[name].poll() is not None or time.monotonic() - began > SECONDS:
-                raise RuntimeError(f"{name} did not say {text!r}: {path.read_text(encoding='utf-8')[-500:]}")
+                raise RuntimeError(f"{name} did not say {text!r}: {said[-500:]}")
             time.sleep(0.2)
+        return said.split(text, 1)[1].split("\n", 1)[0]
 
     def wait_for_end(self) -> int:
         """Return the server's exit code."""
@@ -131,9 +163,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run the demo in a new folder; returns an exit code."""
     folder = Path(arguments[0]) if arguments else Path("runs") / f"deployment-{time.strftime('%Y%m%d-%H%M%S')}"
     began = time.monotonic()
-    with Demo(folder, rounds=3) as demo:
+    with Demo(folder, 3, witnesses=witnesses(folder)) as demo:
         demo.invite()
         demo.start_server()
+        demo.start_witness()
         for name in CLIENTS:
             demo.start_client(name)
         print(f"server and clients run; follow them with: tail -f {folder}/*.out", flush=True)
@@ -141,6 +174,10 @@ def main(arguments: Sequence[str]) -> int:
         print("round 1 is done: hospital-a is stopped and started again", flush=True)
         demo.stop(CLIENTS[0])
         demo.start_client(CLIENTS[0])
+        demo.wait_for("server", "round 2: 3 clients are asked to train")
+        print("round 2 has begun: the server is killed (SIGKILL) and started again", flush=True)
+        demo.kill("server")
+        demo.start_server()
         code = demo.wait_for_end()
         print((folder / "server.out").read_text(encoding="utf-8"), end="", flush=True)
         if code != ExitCode.OK:

@@ -5,16 +5,17 @@
     STATE/deployment.json  what ``flower-server`` was started with, for the process of the ServerApp
     STATE/outcome.json     how the run ended
     STATE/stop             is there as soon as the run is to end
+    STATE/heartbeat        its time is that of the ServerApp's last sign of life
     STATE/server.log       a line of JSON an event;  STATE/superlink.log  what Flower had to say
     STATE/superlink/       certificate and files of the SuperLink, made anew at each start
-    STATE/lock             held while a ``flower-server`` runs
+    STATE/lock             held while a ``flower-server`` runs;  STATE/app.lock  while the process of the ServerApp does
 """
 
 import fcntl
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,12 +24,15 @@ from ledger.agreement import Agreement, read
 from ledger.entries import AgreementEntry, ClosingEntry, decode_entry
 from ledger.errors import StorageError
 from ledger.evidence import write_durably
-from ledger.storage import Storage
+from ledger.storage import FILE, Storage
 from server.errors import ExitCode, ServerError
 from server.files import PROVENANCE
 
 VARIABLE = "LUNARIA_SERVER_STATE"
 """The environment variable that tells the ServerApp where the state folder is."""
+
+HERE = Storage()
+"""Ledger and evidence in the state folder itself."""
 
 _FREE_SECONDS, _POLL_SECONDS = 30.0, 0.2
 
@@ -48,6 +52,8 @@ class Deployment:
     witnesses : tuple of str
         Where the agreement's witnesses are reached.
     verify_backend : str
+    evaluation : str
+        Path of the evaluation set; empty where the agreement has no settlements.
     """
 
     agreement: str
@@ -55,6 +61,7 @@ class Deployment:
     model: str
     witnesses: tuple[str, ...]
     verify_backend: str
+    evaluation: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,13 +116,28 @@ class ServerHome:
                 raise ServerError(f"another flower-server uses {self.folder}: stop it, or give another --state") from error
             yield
 
-    def prepare(self, deployment: Deployment) -> Standing | None:
+    @contextmanager
+    def app_running(self) -> Iterator[None]:
+        """Hold what shows that the ServerApp runs; after the one of an earlier start has let go of it."""
+        with (self.folder / "app.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def app_runs(self) -> bool:
+        """Whether the ServerApp runs now."""
+        return _locked(self.folder / "app.lock")
+
+    def prepare(self, deployment: Deployment, storage: Storage = HERE) -> Standing | None:
         """Make the folder and note what the run goes by; returns the run that it holds already.
+
+        ``storage`` says where a new run keeps its ledger and evidence; one that stands keeps them where it did.
 
         Raises
         ------
         ServerError
-            It holds a run under another agreement, or cannot be written; nothing was changed.
+            It holds a run under another agreement, or elsewhere than in ``storage``, or cannot be written; nothing was changed.
+        LedgerError
+            ``storage`` cannot be used, or holds another ledger.
         """
         stands = self.standing()
         if stands is not None and stands.agreement != read(Path(deployment.agreement)):
@@ -123,11 +145,18 @@ class ServerHome:
                 f"{self.folder} holds a run under another agreement than {deployment.agreement}: give that one (a copy is in "
                 f"{self.folder / 'agreement.toml'}), or a new folder with --state"
             )
+        noted = Storage.of(self.folder)
+        if storage not in (HERE, noted) and (stands is not None or noted != HERE):
+            raise ServerError(f"{self.folder} keeps its ledger elsewhere (see {self.folder / FILE}): leave out --database and --evidence")
+        if stands is None and noted == HERE:
+            storage.check()
         try:
             (self.folder / "superlink").mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in ("stop", "outcome.json"):
+            for name in ("stop", "outcome.json", "heartbeat"):
                 (self.folder / name).unlink(missing_ok=True)
             write_durably(self.folder / "deployment.json", json.dumps(asdict(deployment)).encode())
+            if storage != HERE:
+                storage.save(self.folder)
         except OSError as error:
             raise ServerError(f"cannot write the state folder {self.folder}: {error.strerror}") from error
         return stands
@@ -155,16 +184,10 @@ class ServerHome:
         return Standing(first.agreement, last if isinstance(last, ClosingEntry) else None)
 
     def wait_until_free(self) -> None:
-        """Return once the processes of an earlier start have let go of the ledger; the log says why it is not free in the end."""
+        """Return once the processes of an earlier start have ended; if they do not, opening the ledger says so."""
         deadline = time.monotonic() + _FREE_SECONDS
-        with (self.folder / "ledger.lock").open("a") as file:
-            while time.monotonic() < deadline:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    time.sleep(_POLL_SECONDS)
-                else:
-                    return
+        while (self.app_runs() or _locked(self.folder / "ledger.lock")) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
 
     def deployment(self) -> Deployment:
         """Return what :meth:`prepare` noted."""
@@ -178,6 +201,18 @@ class ServerHome:
     def asked_to_stop(self) -> bool:
         """Whether it was asked."""
         return (self.folder / "stop").exists()
+
+    def beat(self) -> None:
+        """Note that the ServerApp lives."""
+        with suppress(OSError):  # a disk that is full is another's business
+            (self.folder / "heartbeat").touch()
+
+    def silent_for(self) -> float | None:
+        """Return the seconds since the ServerApp's last sign of life, None before its first."""
+        try:
+            return max(0.0, time.time() - (self.folder / "heartbeat").stat().st_mtime)
+        except OSError:
+            return None
 
     def end(self, code: ExitCode, message: str) -> None:
         """Note how the run ended."""
@@ -196,3 +231,13 @@ class ServerHome:
     def log(self) -> EventFile:
         """Return what appends to ``server.log``."""
         return EventFile(self.folder / "server.log")
+
+
+def _locked(path: Path) -> bool:
+    """Whether another process holds the lock of a file."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False

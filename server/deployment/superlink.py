@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.cli.build import build_fab_from_files
 from flwr.common.serde import fab_to_proto
 from flwr.proto.control_pb2 import ListNodesRequest, ListRunsRequest, RegisterNodeRequest, StartRunRequest, UnregisterNodeRequest
+from flwr.supercore.constant import NodeStatus
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
 from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
@@ -22,7 +23,7 @@ from clients.address import free_port
 from clients.supervise import child, flower_environment
 from server.deployment.certificates import make_ca, make_server, write_issued
 from server.deployment.home import VARIABLE, ServerHome
-from server.errors import RunFailed
+from server.errors import CutOff
 from zk.hashing import sha256
 
 START_SECONDS = 60.0
@@ -51,7 +52,7 @@ class SuperLink:
 
         Raises
         ------
-        RunFailed
+        CutOff
             It ended, or does not answer within a minute.
         """
         began = time.monotonic()
@@ -62,7 +63,7 @@ class SuperLink:
                 time.sleep(_POLL_SECONDS)
             else:
                 return
-        raise RunFailed(f"Flower's SuperLink did not start: see {self._log}")
+        raise CutOff(f"Flower's SuperLink did not start: see {self._log}")
 
     def alive(self) -> bool:
         """Whether its process runs."""
@@ -76,13 +77,26 @@ class SuperLink:
         """Let a node in no more; what it says from now on is refused."""
         self._control.UnregisterNode(UnregisterNodeRequest(node_id=node))
 
+    def clients(self) -> dict[str, bool]:
+        """Return whether each client that is known is connected, by the name of its node key; by its node's number without keys.
+
+        Raises
+        ------
+        httpx.HTTPError
+            The SuperLink does not answer.
+        """
+        nodes = self._control.ListNodes(ListNodesRequest()).nodes_info
+        return {
+            node.name or str(node.node_id): node.status == NodeStatus.ONLINE for node in nodes if node.status != NodeStatus.UNREGISTERED
+        }
+
     def start_run(self) -> int:
         """Submit the run of the state folder; returns Flower's number for it."""
         content = bundle()
         fab = Fab(sha256(content).hex(), content, {})
         answer = self._control.StartRun(StartRunRequest(fab=fab_to_proto(fab)))
         if not answer.HasField("run_id"):
-            raise RunFailed(f"Flower's SuperLink does not take the run: see {self._log}")
+            raise CutOff(f"Flower's SuperLink does not take the run: see {self._log}")
         return int(answer.run_id)
 
     def finished(self, run: int) -> bool:
@@ -102,7 +116,7 @@ def superlink(home: ServerHome, *, node_keys: bool) -> Iterator[SuperLink]:
 
     Raises
     ------
-    RunFailed
+    CutOff
         It does not start.
     """
     folder = home.folder.resolve() / "superlink"

@@ -1,15 +1,19 @@
 """The process of a message: the installed app runs, whatever the server's bundle says, and the owner can read what happened."""
 
 import importlib
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from flwr.app import Context, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 from clients import node_process
 from clients.errors import MemberError
+from clients.event_log import Event
 from clients.home import VARIABLE, ClientHome, Settings
 from clients.node_process import LoggedApp, write_launcher
+from ledger.messages import RECORD
 from tests.local_grid import LocalGrid
 
 command = importlib.import_module("flwr.supernode.cli.flwr_clientapp")  # the package has a function of this name too
@@ -56,7 +60,7 @@ def test_the_launcher_is_found_by_flowers_name(tmp_path: Path) -> None:
 
 def message() -> Message:
     LocalGrid([])  # gives messages their task
-    return Message(RecordDict(), dst_node_id=1, message_type="train")
+    return Message(RecordDict({RECORD: ConfigRecord({"round": 3})}), dst_node_id=1, message_type="train")
 
 
 def test_each_message_is_a_line_in_the_log(home: ClientHome) -> None:
@@ -70,6 +74,27 @@ def test_each_message_is_a_line_in_the_log(home: ClientHome) -> None:
     LoggedApp(answer, home)(message(), context)
     with pytest.raises(MemberError):
         LoggedApp(refuse, home)(message(), context)
-    first, second = (home.folder / "client.log").read_text(encoding="utf-8").splitlines()
-    assert first.endswith("(proving 1.2 s)")
-    assert second.endswith("train: refused: the ledger does not extend what this client saw")
+    first, second = (Event.decode(line) for line in (home.folder / "client.log").read_text(encoding="utf-8").splitlines())
+    assert (first.event, first.fields["type"], first.fields["round"]) == ("message-answered", "train", 3)
+    assert first.message.startswith("train of round 3: answered in ")
+    assert first.message.endswith("(proving 1.2 s)")
+    assert (second.event, second.level) == ("message-refused", "warning")
+    assert second.message == "train of round 3: refused: the ledger does not extend what this client saw"
+
+
+def test_messages_are_answered_one_at_a_time(home: ClientHome) -> None:
+    """A process that a killed SuperNode left behind, and that of the SuperNode after it: the second one sees what the first one signed."""
+    inside, most = [0], [0]
+
+    def app(question: Message, context: Context) -> Message:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.05)
+        inside[0] -= 1
+        return Message(RecordDict(), reply_to=question)
+
+    questions = [message() for _ in range(4)]
+    context = Context(run_id=1, node_id=7, node_config={}, state=RecordDict(), run_config={})
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda question: LoggedApp(app, home)(question, context), questions))
+    assert most == [1]

@@ -8,11 +8,13 @@ from zipfile import ZipFile
 import pytest
 
 from ledger.errors import LedgerError
+from ledger.storage import Storage
 from server.deployment.app import plan_of
 from server.deployment.demo import agreement
 from server.deployment.home import Deployment, ServerHome
 from server.deployment.superlink import bundle
 from server.errors import ExitCode, ServerError
+from tests.postgres import Server
 
 
 @pytest.fixture
@@ -65,3 +67,23 @@ def test_the_bundle_holds_no_code() -> None:
     names = ZipFile(BytesIO(bundle())).namelist()
     assert "pyproject.toml" in names
     assert not [name for name in names if name.endswith(".py")]
+
+
+def test_a_ledger_may_be_in_postgresql(deployment: Deployment, tmp_path: Path, postgres: Server) -> None:
+    home, there = ServerHome(tmp_path / "run"), Storage.parse(database=postgres.database())
+    home.prepare(deployment, there)
+    assert Storage.of(home.folder) == there
+    for again in (there, Storage()):  # with the same command, or without the option
+        home.prepare(deployment, again)
+        assert Storage.of(home.folder) == there
+    with pytest.raises(ServerError, match="keeps its ledger elsewhere"):
+        home.prepare(deployment, Storage.parse(database=postgres.database()))
+
+
+def test_a_database_that_holds_a_ledger_is_refused(deployment: Deployment, tmp_path: Path, postgres: Server) -> None:
+    taken = Storage.parse(database=postgres.database())
+    with taken.open_store(tmp_path, create=True) as store:
+        store.append([b"x"], expected_size=0)
+    with pytest.raises(LedgerError, match="holds a ledger already"):
+        ServerHome(tmp_path / "run").prepare(deployment, taken)
+    assert not (tmp_path / "run" / "storage.toml").exists()
