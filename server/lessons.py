@@ -82,7 +82,6 @@ LUNARIA = {
         ("lunaria change run rotation.json", "lunaria change run withdrawal.json"),
         "STATE/changes/ and STATE/nodes/, where a running flower-server finds it at once, and another when it starts",
     ),
-    "scale": Lesson(("lunaria scale sample.csv:risk",), "the [data] fields of an agreement, to standard output"),
     "fork prove": Lesson(
         ("lunaria fork prove theirs mine --key 'federation.example/hospitals+…' -o fork.json",),
         "the file of -o",
