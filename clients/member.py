@@ -191,6 +191,9 @@ class Member:
         entry = decode_entry(view.entry)
         if not commits_to(entry, state.statement) or request.round != round_after(entry):
             raise MemberError("the ledger does not hold this client's last statement: it keeps its nonce")
+        behind = settlements_after(entry, state.opening().agreement)
+        if isinstance(entry, RoundEntry) and view.entry_index != checkpoint.size - 1 - behind:
+            raise MemberError("the server may still append what the beacon is made of: this client keeps its nonce")
         later = isinstance(entry, CommitmentsEntry)
         if (state.opened if later else state.revealed) >= request.round and checkpoint != state.last():
             raise MemberError(f"the nonce of round {request.round} is out already, for another checkpoint")

@@ -755,6 +755,23 @@ def test_proof_of_somebody_else(folder: Path) -> None:
     assert sorted(results) == sorted(["proved", "the beacon did not choose this client to prove its contribution to round 1"])
 
 
+def test_a_nonce_is_kept_when_the_round_is_not_the_last_entry(folder: Path) -> None:
+    """Whoever knows the nonces while an entry can still be added could try entries until the beacon pleases."""
+    host = Host(folder).enrolled().round()
+    last = host.recorder.log.size - 1
+    host.recorder.log.append(host.recorder.log.entry(1))
+    with pytest.raises(MemberError, match="the server may still append what the beacon is made of"):
+        host.members[0].reveal(RevealRequest(2), host.view(0, last))
+
+
+def test_a_nonce_is_kept_until_what_is_due_is_settled(folder: Path) -> None:
+    """Between a round that ends an epoch and its settlement, whose scores an outsider cannot recompute."""
+    settlement = {"epoch": 1, "evaluation": "00" * 32}
+    host = Host(folder, terms(2, 3, settlement=settlement)).enrolled().round()
+    with pytest.raises(MemberError, match="the server may still append what the beacon is made of"):
+        host.members[0].reveal(RevealRequest(2), host.view(0, host.recorder.log.size - 1))
+
+
 def test_nonce_for_the_choice_is_not_revealed_for_two_checkpoints(chosen: tuple[Host, ProveRequest]) -> None:
     host, _ = chosen
     place = host.recorder.log.size - 1

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from flwr.app import Message, MessageType
@@ -9,6 +10,8 @@ from flwr.app import Message, MessageType
 from clients.event_log import EventFile
 from ledger.entries import TestResult as Result
 from server.deployment.run_log import RunLog, WatchedGrid
+from strategies.exchange import connected
+from tests.attacks.test_memberships import DIGESTS, KeyedGrid
 from tests.federation import Federation, client, terms
 from tests.local_grid import LocalGrid
 
@@ -75,3 +78,10 @@ def test_the_beginning_is_told(events: list[dict[str, object]]) -> None:
         "round-began",
         "round-done",
     ]
+
+
+def test_the_watched_grid_says_of_a_node_what_the_grid_does(tmp_path: Path) -> None:
+    """Since when it is connected, and with which node key: a base class of Flower's would leave both out."""
+    grid = KeyedGrid([client(0)], (3,))
+    (node,) = connected(WatchedGrid(grid, EventFile(tmp_path / "log"))).values()
+    assert (node.node, node.key) == (100, DIGESTS[3])
