@@ -34,11 +34,11 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { echo "error: Python 3.11 or 3.12 is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "installing into $(VENV) (once; a few minutes)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[federation,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[federation,chain,dev]'
 	@touch $@
 
 lock:  ## renew constraints.txt from pyproject.toml
-	@$(BIN)/uv pip compile pyproject.toml --extra federation --extra postgres --extra dev --universal --python-version 3.11 --no-header --no-annotate --upgrade -q -o constraints.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra federation --extra postgres --extra chain --extra dev --universal --python-version 3.11 --no-header --no-annotate --upgrade -q -o constraints.txt
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,7 +1,7 @@
 """HTTP requests to parties that are not trusted: limits on time and size, no redirects, no compression bombs."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -41,7 +41,7 @@ def client(urls: Sequence[str]) -> httpx.Client:
     return httpx.Client(timeout=httpx.Timeout(TOTAL_SECONDS, connect=CONNECT_SECONDS), headers=headers, follow_redirects=False)
 
 
-def fetch(session: httpx.Client, url: str, limit: int, *, body: bytes | None = None) -> Response:
+def fetch(session: httpx.Client, url: str, limit: int, *, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Response:
     """GET a URL, or POST ``body`` to it; whatever the status code is.
 
     Raises
@@ -52,7 +52,7 @@ def fetch(session: httpx.Client, url: str, limit: int, *, body: bytes | None = N
         There is no answer.
     """
     deadline = time.monotonic() + TOTAL_SECONDS
-    with session.stream("GET" if body is None else "POST", url, content=body) as response:
+    with session.stream("GET" if body is None else "POST", url, content=body, headers=headers) as response:
         if response.headers.get("content-encoding", "identity") != "identity":
             raise ServerError(f"{url} answers with a compression that was not asked for")
         data = bytearray()
