@@ -36,6 +36,7 @@ LUNARIA = {
     "crate": Lesson(("lunaria crate run archive",), "a new folder"),
     "explorer": Lesson(("lunaria explorer export.tar -o ledger.html",), "the file of -o"),
     "model": Lesson(("lunaria model run -o model.keras", "lunaria model run --round 2 -o round-2.keras"), "the file of -o"),
+    "evaluation-set": Lesson(("lunaria evaluation-set agreement.toml --data digits -o evaluation.npz",), "the file of -o"),
     "scale": Lesson(("lunaria scale records.csv >> agreement.toml",), "the fields to standard output"),
     "monitor": Lesson(
         ("lunaria monitor https://federation.example/ledger --key 'federation.example/hospitals+…' --state seen",),
