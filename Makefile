@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo deployment-demo test test-all lint bench lock clean
+.PHONY: demo deployment-demo chain-demo anvil test test-all lint bench lock clean
 
 demo: $(READY)  ## the main job on real data, on this machine
 	@$(BIN)/lunaria simulate $(ARGS)
@@ -12,10 +12,14 @@ demo: $(READY)  ## the main job on real data, on this machine
 deployment-demo: $(READY)  ## a server, a witness and three clients as processes of their own, with TLS and node keys; some are killed
 	@$(BIN)/python -m server.deployment.demo
 
-test: $(READY) lint  ## what CI runs
+anvil:  ## a real Ethereum node for tests and demo, from npm where there is one; tests that need it skip without
+	@test -d .anvil || command -v anvil >/dev/null || ! command -v npm >/dev/null || \
+	  npm install --silent --no-save --no-package-lock --ignore-scripts --prefix .anvil @foundry-rs/anvil@1.7.1 || rm -rf .anvil
+
+test: $(READY) anvil lint  ## what CI runs
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
-test-all: $(READY) lint  ## with the slow ones
+test-all: $(READY) anvil lint  ## with the slow ones
 	@$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
 
 lint: $(READY)

@@ -125,6 +125,7 @@ class Node:
         while True:
             sent = self.journal.open.get(action)
             if sent is None:
+                self._tidy(account.address)
                 if done is not None and self.ask(done):
                     return None
                 sent = self._sign(action, call, account, value)
@@ -151,6 +152,15 @@ class Node:
             if time.monotonic() > ends:
                 raise Unreachable(f"{action} is on its way and not final yet: nothing is lost, run the command again")
             time.sleep(_POLL_SECONDS)
+
+    def _tidy(self, sender: str) -> None:
+        """Deal with what a process that was killed left: forget what was mined, send the rest again, so that no nonce stays empty."""
+        count = self._count(sender)
+        for action, sent in list(self.journal.open.items()):
+            if sent.sender == sender and sent.nonce < count:
+                self.journal.drop(action)
+            elif sent.sender == sender:
+                self._broadcast(sent)
 
     def _fee(self) -> int:
         """Return what to offer for a unit of gas, in wei: twice the base fee, and a tip (EIP-1559), below the cap."""
@@ -215,7 +225,10 @@ class Node:
         return None
 
     def _confirmed(self, receipt: Any) -> bool:  # noqa: ANN401
-        return bool(self.ask(lambda: self.web3.eth.block_number) >= receipt["blockNumber"] + self.config.confirmations)
+        """Whether there are enough blocks on a transaction, and its own block is still in the chain."""
+        if self.ask(lambda: self.web3.eth.block_number) < receipt["blockNumber"] + self.config.confirmations:
+            return False
+        return bool(self.ask(lambda: self.web3.eth.get_block(receipt["blockNumber"])["hash"]) == receipt["blockHash"])
 
     def _why(self, call: Call, account: LocalAccount, value: int) -> NoReturn:
         """Say why a transaction was mined and failed."""

@@ -111,7 +111,7 @@ class Session:
         terms = self.config.terms
         if terms is None:
             raise ServerError(f"{self.file} has no [terms]: docs/chain.md says what stands there")
-        said = terms.model_dump()
+        said = terms.model_dump(by_alias=False)
         amounts = {name: int(said[name]) for name in ("minimum_stake", "operator_stake", "witness_stake", "challenge_bond")}
         known = {
             "operator": operator.address,

@@ -15,6 +15,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from clients.address import is_loopback
 from clients.console import LogFormat, shows_failures
 from clients.keras_models import has_tensorflow
+from server.deployment.anchoring import anchoring
 from server.deployment.door import Door
 from server.deployment.gate import CALLS, SELF_REGISTRATION, check_pair, gate_app, serving
 from server.deployment.health import Health
@@ -56,6 +57,9 @@ def flower_server(
     log_format: Annotated[
         LogFormat, typer.Option(help="What happens, on standard error: text, or json with an object a line.")
     ] = LogFormat.TEXT,
+    chain: Annotated[
+        Path | None, typer.Option(help="chain.toml: anchor the ledger there, beside the training; it may be written later.")
+    ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node keys: only on this machine.")] = False,
     close: Annotated[bool, typer.Option("--close", help="Close the ledger of a run that is not to go on, and end.")] = False,
 ) -> None:
@@ -91,7 +95,10 @@ def flower_server(
             code, message = _close(home, deployment)
         else:
             home.wait_until_free()
-            code, message = _run(home, known, (host, port), certs, key, telling)
+            with anchoring(state, chain) as finish:
+                code, message = _run(home, known, (host, port), certs, key, telling)
+                if code is ExitCode.OK and not finish():
+                    telling.events.warning("not-anchored", f"the ledger's end is not anchored yet: 'lunaria chain anchor {state}' does it")
     if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
         raise _EndedError(message, code)
     telling.events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))
