@@ -28,13 +28,21 @@ LUNARIA = {
         "is missing, 130 interrupted with Ctrl-C",
     ),
     "audit": Lesson(
-        ("lunaria audit export.tar --agreement agreement.toml", "lunaria audit export.tar --html report.html --auditor 'A. Auditor'"),
+        (
+            "lunaria audit export.tar --agreement agreement.toml",
+            "lunaria audit export.tar --html report.html --auditor 'A. Auditor'",
+            "lunaria audit export.tar --evaluation-set evaluation.npy",
+        ),
         "the report to standard output; with --html FILE a page; with --resume FILE its progress",
         _FALSE.format("everything verified", "something is false"),
     ),
     "export": Lesson(("lunaria export run -o export.tar", "lunaria export run -o small.tar --no-updates"), "the file of -o"),
     "crate": Lesson(("lunaria crate run archive",), "a new folder"),
     "explorer": Lesson(("lunaria explorer export.tar -o ledger.html",), "the file of -o"),
+    "evaluation-set": Lesson(
+        ("lunaria evaluation-set agreement.toml --data digits -o evaluation.npy",),
+        "the file of -o; the lines for the agreement to standard output",
+    ),
     "model": Lesson(("lunaria model run -o model.keras", "lunaria model run --round 2 -o round-2.keras"), "the file of -o"),
     "evaluation-set": Lesson(("lunaria evaluation-set agreement.toml --data digits -o evaluation.npz",), "the file of -o"),
     "scale": Lesson(("lunaria scale records.csv >> agreement.toml",), "the fields to standard output"),
