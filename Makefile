@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 demo: $(READY)  ## the main job on real data, on this machine
 	@$(BIN)/lunaria simulate $(ARGS)
 
-deployment-demo: $(READY)  ## a server and three clients as processes of their own, with TLS and node keys
+deployment-demo: $(READY)  ## a server, a witness and three clients as processes of their own, with TLS and node keys; some are killed
 	@$(BIN)/python -m server.deployment.demo
 
 anvil:  ## a real Ethereum node for tests and demo, from npm where there is one; tests that need it skip without

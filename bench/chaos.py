@@ -202,7 +202,7 @@ def prepare(folder: Path, proof: str) -> Watched:
 
 
 def go(prepared: Watched, folder: Path, schedule: Sequence[tuple[float, str]]) -> tuple[Outcome, list[Kill]]:
-    """Run a copy of the prepared deployment to its end, and kill as scheduled: two targets in each round, some seconds after the last."""
+    """Run a copy of the prepared deployment to its end, and kill as scheduled: two targets a round, some seconds after each other."""
     shutil.copytree(prepared.folder, folder)
     waiting, kills, due = list(schedule), list[Kill](), 0.0
     with Watched(folder, prepared.port, prepared.witness_port) as run:
@@ -214,7 +214,8 @@ def go(prepared: Watched, folder: Path, schedule: Sequence[tuple[float, str]]) -
                 raise TimeoutError(f"the run did not end within {LIMIT_SECONDS:.0f} s: see {folder}")
             rounds = run.rounds()
             if waiting and len(kills) <= 2 * rounds + 1:
-                due = due or now + waiting[0][0]
+                late = len(kills) < 2 * rounds  # two in each round: the next one is not to wait
+                due = due or now + (0.0 if late else waiting[0][0])
                 process = run.process(waiting[0][1])
                 if now >= due and process is not None:
                     os.kill(process, signal.SIGKILL)

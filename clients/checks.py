@@ -51,6 +51,11 @@ def round_after(entry: Entry) -> int:
     return entry.round + 1 if isinstance(entry, RoundEntry) else 1
 
 
+def settlements_after(entry: Entry, agreement: Agreement) -> int:
+    """Return how many entries settle an epoch between a round's entry and the next round: one or none."""
+    return int(isinstance(entry, RoundEntry) and agreement.settlement is not None and entry.round % agreement.settlement.epoch == 0)
+
+
 def model_in(entry: Entry) -> str | None:
     """Return the digest of the model that an entry makes the current one."""
     if isinstance(entry, RoundEntry):

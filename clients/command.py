@@ -1,6 +1,5 @@
 """``flower-client``: the long-running client of one data owner, on Flower's SuperNode."""
 
-import re
 import shutil
 import signal
 import threading
@@ -24,10 +23,9 @@ from clients.notify import Notifier
 from clients.passphrase import open_vault
 from clients.private import only_user
 from clients.session import Connection, follow
+from clients.settings import parse_account
 from ledger.agreement import read
 from ledger.identity import node_digest
-
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -65,12 +63,7 @@ def flower_client(
     leave: Annotated[bool, typer.Option("--leave", help="Withdraw from the run: sign that, and take part no more.")] = False,
     insecure: Annotated[bool, typer.Option("--insecure", help="Without TLS and node key: only for a server on this machine.")] = False,
 ) -> None:
-    """Take part in a federation until you stop it (Ctrl-C, SIGTERM); the data never leaves this machine.
-
-    The first time:   flower-client --invitation hospital-a.toml --data records.csv --state ~/federation
-
-    From then on:     flower-client --data records.csv --state ~/federation
-    """
+    """Take part in a federation until you stop it (Ctrl-C, SIGTERM); the data never leaves this machine."""
     with only_user(state):
         home = ClientHome(state, open_vault(state, SECRETS, encrypt=encrypt, file=passphrase_file))
         if rotate_node_key or leave:
@@ -146,9 +139,7 @@ def _account(home: ClientHome, account: str | None) -> str:
     kept = home.folder / "account"
     try:
         if account is not None:
-            if not _ADDRESS.fullmatch(account):
-                raise MemberError(f"--account {account} is no address: give 0x and 40 hexadecimal digits")
-            kept.write_text(account.lower(), encoding="ascii")
+            kept.write_text(parse_account(account), encoding="ascii")
         return kept.read_text(encoding="ascii") if kept.exists() else ""
     except OSError as error:
         raise MemberError(f"cannot use {kept}: {error.strerror}") from error

@@ -4,10 +4,23 @@ import os
 import sys
 
 import click
+import typer
 
 from clients.errors import EXPECTED, UNUSABLE
+from clients.help import Lesson, teach
 
 NOT_INSTALLED, INTERRUPTED = 4, 130
+
+HELP = {
+    "": Lesson(
+        (
+            "flower-client --invitation hospital-a.invitation.toml --data records.csv --state ~/federation    # the first time",
+            "flower-client --data records.csv --state ~/federation    # from then on",
+        ),
+        "identity, memory and logs into --state, which is secret; what happens, a line an event, to standard error",
+        "0 stopped with SIGTERM or Ctrl-C, 2 it cannot take part or the input is unusable, 4 a part of the installation is missing",
+    )
+}
 
 
 def main() -> None:
@@ -19,7 +32,7 @@ def main() -> None:
         sys.exit(NOT_INSTALLED)
     os.umask(0o077)  # keys and memory are for their owner
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(teach(typer.main.get_command(app), HELP)(prog_name="flower-client", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(UNUSABLE)

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from clients.checks import agreement_entry, commits_to, first_model, model_in, nonces_by_client, round_after
+from clients.checks import agreement_entry, commits_to, first_model, model_in, nonces_by_client, round_after, settlements_after
 from clients.commitments import client_key, commit_data, data_blinds, prove_enrolment
 from clients.errors import MemberError
 from clients.memory import MemberState, question
@@ -231,7 +231,7 @@ class Member:
         model = digest(dump_vector(flatten(weights)))
         if round_after(entry) != request.round or model_in(entry) != model:
             raise MemberError(f"the model that the server sent is not the one that the ledger has for round {request.round}")
-        if isinstance(entry, RoundEntry) and view.entry_index != checkpoint.size - 1:
+        if isinstance(entry, RoundEntry) and view.entry_index != checkpoint.size - 1 - settlements_after(entry, opening.agreement):
             raise MemberError("the server does not show the last entry of its ledger")
         nonces = nonces_by_client(request, opening.agreement)
         asked = question(b"train", request, checkpoint, model)

@@ -20,6 +20,9 @@ from clients.vault import VARIABLE as VAULT_VARIABLE
 from clients.vault import in_memory
 
 RETRY_SECONDS, POLL_SECONDS, STOP_SECONDS = 3.0, 0.25, 120.0
+FETCHED_SECONDS = 5.0
+"""Until the server has surely fetched a reply: the SuperLink drops one whose node has gone by then."""
+
 CONNECTED = "SuperNode ID: "
 """What Flower's SuperNode prints once the server has accepted its key."""
 
@@ -107,7 +110,7 @@ def _take_part(home: ClientHome, where: Connection, name: str, stop: threading.E
     extra = {VARIABLE: str(folder)}
     command = ["flower-supernode", "--superlink", f"{where.host}:{where.port}", "--port", str(free_port())]
     log = Tail(folder / "supernode.log")
-    connected, refused, busy, deadline = False, False, False, None
+    connected, refused, busy, answered, deadline = False, False, False, -FETCHED_SECONDS, None
     prepared = [sys.executable, "-m", "clients.prepared", str(folder)]
     output = folder / "supernode.log"
     with ExitStack() as held:
@@ -133,12 +136,16 @@ def _take_part(home: ClientHome, where: Connection, name: str, stop: threading.E
                     (folder / "admitted").touch()
                     events.info("connected", f"connected to {where.host}:{where.port}", server=f"{where.host}:{where.port}")
                 refused = refused or NOT_ACTIVATED in line
-                busy = (busy or RECEIVED in line) and not any(text in line for text in ANSWERED)
+                if any(text in line for text in ANSWERED):
+                    busy, answered = False, time.monotonic()
+                elif RECEIVED in line:
+                    busy = True
             events.follow()
             if stop.is_set() and deadline is None:
                 deadline = time.monotonic() + STOP_SECONDS
                 events.info("stopping", "stopping" + (": the message in hand is answered first" if busy else ""))
-            if ended or (deadline is not None and (not busy or time.monotonic() > deadline)):
+            unfetched = busy or time.monotonic() < answered + FETCHED_SECONDS
+            if ended or (deadline is not None and (not unfetched or time.monotonic() > deadline)):
                 break
             time.sleep(POLL_SECONDS)
     if connected or process.returncode == -signal.SIGKILL:

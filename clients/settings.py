@@ -13,6 +13,7 @@
 """
 
 import os
+import re
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
@@ -28,6 +29,8 @@ from clients.raw import Task
 from clients.state import recall
 from ledger.agreement import Agreement
 from zk.hashing import expand
+
+_ACCOUNT = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
 def member_from(context: Context, extra: Mapping[str, str | int] | None = None) -> Member:
@@ -52,7 +55,9 @@ def member_from(context: Context, extra: Mapping[str, str | int] | None = None) 
         shares,
     )
     accounts = str(own.get("accounts", "")).split()
-    return Member(secret, data, state, deterministic=secret_seed != 0, account=accounts[number] if number < len(accounts) else None)
+    return Member(
+        secret, data, state, deterministic=secret_seed != 0, account=parse_account(accounts[number]) if number < len(accounts) else None
+    )
 
 
 def local_data(spec: str, partition: str, samples: int, seed: int, number: int, shares: int, agreement: Agreement) -> Samples:
@@ -68,6 +73,19 @@ def local_data(spec: str, partition: str, samples: int, seed: int, number: int, 
 def _indices(spec: str, task: Task, classes: tuple[str, ...], partition: str, shares: int, samples: int, seed: int) -> list[Indices]:
     dataset = load(spec, task=task, classes=classes)
     return indices(parse_partition(partition), dataset.y_train, shares, samples or None, seed)
+
+
+def parse_account(text: str) -> str:
+    """Return an address of Ethereum in lower case.
+
+    Raises
+    ------
+    MemberError
+        It is none.
+    """
+    if not _ACCOUNT.fullmatch(text):
+        raise MemberError(f"account {text!r}: give 0x and 40 hexadecimal digits")
+    return text.lower()
 
 
 def _number(config: Mapping[str, object], name: str, default: int) -> int:

@@ -261,11 +261,11 @@ class Agreement(Section):
             f"witnesses.quorum is {self.witnesses.quorum}, above the number of witnesses ({len(self.witnesses.keys)})",
         )
         _require_witnesses(self.witnesses.keys)
-        _require_settlement(self.settlement, federation.clients, rounds.participants)
         try:
             rule = self.rule
         except RuleError as error:
             raise ValueError(f"training or fixed-point: {error}") from error
+        _require_settlement(self.settlement, federation.clients, rounds.participants, rule)
         _require(
             self.row_width <= MAX_ROW_WIDTH,
             f"model.layers begins with {self.model.layers[0]} features; a commitment row holds {MAX_ROW_WIDTH - LABEL_SLOTS - 1}",
@@ -394,12 +394,18 @@ def _require_witnesses(keys: tuple[str, ...]) -> None:
     _require(len(set(publics)) == len(publics), "witnesses.keys lists a key twice: it would count twice")
 
 
-def _require_settlement(settlement: Settlement | None, clients: int, participants: int) -> None:
+def _require_settlement(settlement: Settlement | None, clients: int, participants: int, rule: Rule) -> None:
     if settlement is None:
         return
     _require(
         settlement.method != "shapley" or participants <= MAX_EXACT_SHAPLEY,
         f"settlement.method is shapley, which takes at most {MAX_EXACT_SHAPLEY} rounds.participants: choose gtg-shapley",
+    )
+    # values of single samples, over the denominators of an epoch, must stay exact 64-bit integers
+    worst = rule.layers[-1] << 2 * (1 + max(rule.plan.output_error_bits, rule.plan.limb_bits))
+    _require(
+        2 * worst * math.lcm(*range(1, MAX_EXACT_SHAPLEY + 1)) * settlement.epoch < 2**63,
+        "the scores of an epoch do not fit 64 bits: shorten settlement.epoch",
     )
     lines = min(clients, participants * (settlement.epoch + 1))
     _require(

@@ -19,6 +19,7 @@ from ledger.canonical import digest, load_json
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.entries import MAX_ENTRY_BYTES, AgreementEntry, Entry, decode_entry
 from ledger.errors import FormatError, StorageError, VerificationError
+from ledger.evaluation import Evaluation
 from ledger.export import ExportIndex
 from ledger.note import MAX_NOTE_SIZE, Ed25519Verifier, VerifierKey
 from ledger.quorum import Policy
@@ -46,11 +47,14 @@ class Trust:
         What was agreed; ``None`` takes the one in the ledger.
     proofs : bool
         Whether an export without single updates, whose proofs of training nobody can check, is not enough.
+    evaluation : Path or None
+        The evaluation set that the agreement names, to recompute the scores in settlements; ``None`` leaves these to the server's word.
     """
 
     log_key: str | None = None
     agreement: Agreement | None = None
     proofs: bool = False
+    evaluation: Path | None = None
 
 
 def audit(
@@ -80,6 +84,8 @@ def audit(
     ------
     FormatError, StorageError
         The file is no export, is truncated, or cannot be read: there is nothing to audit.
+    VerificationError
+        The evaluation set that was given is not the one that the agreement names.
     """
     report = Report()
     try:
@@ -117,9 +123,10 @@ def _audit(archive: ArchiveReader, trust: Trust, backend: str, report: Report, p
         report.notes.append("single updates were left out: their commitments were checked in the sum only, and proofs of training were not")
 
     subject = digest(archive.read(INDEX, MAX_INDEX_BYTES) + archive.read("checkpoint", MAX_NOTE_SIZE))
+    evaluation = Evaluation.read(trust.evaluation, opening.agreement) if trust.evaluation else None
     kept = Resume.load(resume, subject) if resume else None
     edge = merkle.Frontier()
-    replay = Replay(opening, lambda size: edge.root(), archive, GROUPS[backend], report, index.updates, kept)
+    replay = Replay(opening, lambda size: edge.root(), archive, GROUPS[backend], report, index.updates, kept, evaluation)
     try:
         for position, data in enumerate(_entries(archive, checkpoint)):
             progress(position, checkpoint.size)

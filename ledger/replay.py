@@ -4,6 +4,7 @@ Group equations and proofs are collected and checked many at a time; when a batc
 """
 
 from collections.abc import Callable
+from copy import copy
 
 from ledger.aggregation import IntVector, ServerOptimizer, weighted_sum
 from ledger.archive import ArchiveReader
@@ -12,6 +13,7 @@ from ledger.canonical import digest, dump_vector, load_vector
 from ledger.changes import describe
 from ledger.checkpoint import Checkpoint
 from ledger.collected import MAX_EVIDENCE_BYTES, Collected, Evidence
+from ledger.contribution import Round
 from ledger.enrolment import UNPROVED, enrolment_proof_bytes, judge_enrolment
 from ledger.entries import (
     MAX_ENTRY_BYTES,
@@ -27,12 +29,15 @@ from ledger.entries import (
     EnrolmentEntry,
     Entry,
     RoundEntry,
+    SettlementEntry,
     Verdict,
     decode_proof,
 )
 from ledger.errors import FormatError, LedgerError, VerificationError
+from ledger.evaluation import Evaluation
 from ledger.judge import Expected, Opened, Parts, equations, judge_proof, judge_statement, open_parts, sum_equation
 from ledger.report import Check, Halt, Report
+from ledger.rescoring import Rescoring
 from ledger.resume import Resume
 from ledger.state import RunState
 from ledger.verdicts import EXPLANATIONS, FROM_STATEMENT, KEPT, Reason
@@ -67,6 +72,8 @@ class Replay:
         Whether the export holds single updates.
     resume : Resume, optional
         What was settled before the audit was interrupted.
+    evaluation : Evaluation, optional
+        The evaluation set, to recompute scores.
     """
 
     def __init__(
@@ -78,6 +85,7 @@ class Replay:
         report: Report,
         updates: bool,
         resume: Resume | None = None,
+        evaluation: Evaluation | None = None,
     ) -> None:
         self._evidence = Evidence(archive, report)
         self._root_at, self._report, self._updates = root_at, report, updates
@@ -88,6 +96,8 @@ class Replay:
             opening.agreement.aggregation, plan.weight_range_bits, self._rule.weight_bits, plan.coefficient_bits
         )
         self._collected = Collected(self._key, report, resume)
+        self._rescoring = Rescoring(opening.agreement, evaluation, report)
+        self._done: Round | None = None  # the round of this entry, scored once the state machine has let it pass
         self._on_trust = 0
         self._unread = False  # whether an accepted statement could not be followed, so that its nonce is unknown
         self._outcome = "still open: no closing entry"
@@ -109,6 +119,7 @@ class Replay:
             The entry cannot follow here, so nothing after it can be judged.
         """
         contributions: dict[int, ContributionStatement] = {}
+        self._done = None
         try:
             if isinstance(entry, EnrolmentEntry):
                 self._enrolment(position, entry)
@@ -119,6 +130,10 @@ class Replay:
             elif isinstance(entry, ClosingEntry):
                 self._outcome = entry.outcome
             self._state.apply(entry, contributions)
+            if self._done is not None:
+                self._rescoring.round(self._done)
+            if isinstance(entry, SettlementEntry):
+                self._rescoring.settlement(position, entry)
         except (FormatError, VerificationError, ZkError) as error:  # what was found false already may leave nothing to make a statement of
             self._report.find(Check.SEQUENCE, position, str(error))
             raise Halt from error
@@ -137,6 +152,7 @@ class Replay:
         proof = state.opening.agreement.proof
         if proof.chosen_later:
             report.notes.append(f"proof.rate is {proof.rate}: the other updates were accepted without proof, as agreed")
+        self._rescoring.finish()
         if state.standing is not None:
             count = len(state.standing.contributions)
             report.notes.append(f"{count} contributions have no verdict: the run ended before it was drawn which must be proved")
@@ -235,6 +251,8 @@ class Replay:
                 elif opened is not None:
                     commitments[verdict.client] = opened
         accepted = [verdict.client for verdict in entry.verdicts if verdict.accepted]
+        samples = {client: self._state.members[client].samples for client in updates}
+        self._done = Round(entry, self._model, copy(self._optimizer), updates, samples)
         if entry.aggregate is not None and accepted:
             self._aggregate(position, entry, entry.aggregate, accepted, commitments, updates)
         else:

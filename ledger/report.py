@@ -27,6 +27,7 @@ class Check(StrEnum):
     SUMS = "sums"
     AGGREGATES = "aggregates"
     MODELS = "models"
+    SCORES = "scores"
 
 
 MEANING: dict[Check, str] = {
@@ -45,6 +46,7 @@ MEANING: dict[Check, str] = {
     Check.SUMS: "the accepted commitments, weighted and added, open to the aggregate",
     Check.AGGREGATES: "the aggregate is the exact weighted sum of the accepted updates",
     Check.MODELS: "every model is what the agreed rule makes of the one before and the aggregate",
+    Check.SCORES: "the scores in every settlement are what the updates were worth on the evaluation set",
 }
 
 

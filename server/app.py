@@ -34,6 +34,7 @@ def main(grid: Grid, context: Context) -> None:
         partition=str(config.get("partition", "iid")),
         seed=_number(config.get("seed")),
         proof=str(config["proof"]) if "proof" in config else None,
+        evaluation=Path(str(config["evaluation-set"])) if "evaluation-set" in config else None,
         witnesses=tuple(str(config.get("witnesses", "")).split()),
     )
     home = Path(os.environ.get("LUNARIA_HOME") or Path.home() / ".lunaria")

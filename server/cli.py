@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,13 +16,16 @@ import click
 import typer
 from rich.console import Console
 
+from clients.help import Lesson, teach
 from server.chain.command import chain_app
 from server.crate_command import crate
 from server.deployment.pki_commands import pki_app
 from server.deployment.scale_command import scale
 from server.errors import EXPECTED, ExitCode, ServerError, exit_code
+from server.evaluation_set import evaluation_set as make_evaluation_set
 from server.explorer_command import explorer
 from server.fork_command import fork_app
+from server.lessons import LUNARIA, SERVER
 from server.model_command import model
 from server.monitor_command import monitor
 from server.proof_command import verify_proof
@@ -68,6 +71,13 @@ def simulate(
         float | None, typer.Option(help="The share of the updates that must be proved, chosen afterwards. [default: 1]")
     ] = None,
     witness: Annotated[list[str] | None, typer.Option(help="Where a witness of the agreement is reached; once for each.")] = None,
+    pot: Annotated[
+        int | None, typer.Option(min=0, help="Pay this much for the contributions of each round, settled after it. [default: nothing]")
+    ] = None,
+    evaluation_set: Annotated[Path | None, typer.Option(help="The evaluation set that the agreement names.")] = None,
+    account: Annotated[
+        list[str] | None, typer.Option(help="Where clients want to be paid: once for each, the first is client 0's.")
+    ] = None,
     database: Annotated[
         str | None, typer.Option(help="Keep the ledger in PostgreSQL: postgresql://... [default: a file in the folder]")
     ] = None,
@@ -81,8 +91,23 @@ def simulate(
     with _installed("federation"):
         from server.planning import Options
         from server.session import run_session
-    wanted = tuple(witness or ())
-    options = Options(agreement, clients, participants, rounds, samples, model, data, partition, seed, proof, proof_rate, wanted)
+    options = Options(
+        agreement=agreement,
+        clients=clients,
+        participants=participants,
+        rounds=rounds,
+        samples=samples,
+        model=model,
+        data=data,
+        partition=partition,
+        seed=seed,
+        proof=proof,
+        proof_rate=proof_rate,
+        witnesses=tuple(witness or ()),
+        evaluation=evaluation_set,
+        pot=pot,
+        accounts=tuple(account or ()),
+    )
     folder = out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
     raise typer.Exit(run_session(options, folder, Storage.parse(database=database, evidence=evidence), verify_backend))
 
@@ -101,6 +126,9 @@ def audit(
     require_proofs: Annotated[
         bool, typer.Option("--require-proofs", help="An export without single updates, and so without proofs to check, is not enough.")
     ] = False,
+    evaluation_set: Annotated[
+        Path | None, typer.Option(help="The evaluation set that the agreement names: recompute the scores in settlements.")
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Keep progress in this file, and go on from it after an interruption.")] = None,
     verify_backend: Backend = "py_ecc",
 ) -> None:
@@ -117,7 +145,7 @@ def audit(
         raise ServerError("--auditor and --date are for the page that --html FILE writes")
     if key is not None:
         VerifierKey.parse(key)
-    trust = Trust(key, read(agreement) if agreement else None, require_proofs)
+    trust = Trust(key, read(agreement) if agreement else None, require_proofs, evaluation_set)
     subject = Subject.of(export, trust, verify_backend, auditor, date) if html else None
     if as_json:
         report = audit_export(export, trust, backend=verify_backend, resume=resume)
@@ -186,6 +214,7 @@ def log_proof(
 
 log_app.command("verify")(verify_proof)
 app.command()(crate)
+app.command("evaluation-set")(make_evaluation_set)
 app.command()(explorer)
 app.command()(model)
 app.command()(monitor)
@@ -197,7 +226,7 @@ app.command("witness")(witness_command)
 
 def main() -> None:
     """Run ``lunaria``."""
-    run_app(app, "lunaria")
+    run_app(app, "lunaria", LUNARIA)
 
 
 def flower_server() -> None:
@@ -208,13 +237,13 @@ def flower_server() -> None:
     except typer.Exit as error:
         sys.exit(error.exit_code)
     os.umask(0o077)  # keys, ledger and logs are for their owner
-    run_app(server, "flower-server")
+    run_app(server, "flower-server", SERVER)
 
 
-def run_app(command: typer.Typer, name: str) -> None:
+def run_app(application: typer.Typer, name: str, lessons: Mapping[str, Lesson]) -> None:
     """Run a command line; every expected error becomes one line and its exit code."""
     try:
-        code = command(standalone_mode=False)
+        code = teach(typer.main.get_command(application), lessons)(prog_name=name, standalone_mode=False)
         sys.stdout.flush()  # here, where a reader that went away can still be dealt with
         sys.exit(code)
     except click.exceptions.NoArgsIsHelpError as error:

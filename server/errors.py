@@ -9,6 +9,7 @@ code  meaning
 3     the run failed: too few clients enrolled, or too few updates were accepted
 4     a part of the installation is missing
 5     a log has forked: it signed two histories
+75    flower-server: a process ended or the ledger cannot be written now; the same command goes on with the run
 130   stopped with Ctrl-C or SIGTERM; the ledger audits as far as it came
 ====  =========================================================================================
 """
@@ -29,6 +30,7 @@ class ExitCode(IntEnum):
     FAILED = 3
     NOT_INSTALLED = 4
     FORK = 5
+    AGAIN = 75
     INTERRUPTED = 130
 
 
@@ -42,6 +44,12 @@ class RunFailed(ServerError):  # noqa: N818 - an outcome, named as one
     """A run started and could not be completed."""
 
     exit_code = ExitCode.FAILED
+
+
+class CutOff(RunFailed):
+    """A run stands still through no fault of its own, and goes on when it is started again."""
+
+    exit_code = ExitCode.AGAIN
 
 
 EXPECTED = (ServerError, ClientError, LedgerError, ZkError)

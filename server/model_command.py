@@ -18,10 +18,7 @@ def model(
     output: Annotated[Path, typer.Option("-o", "--output", help="The .keras file to write.")],
     round_: Annotated[int | None, typer.Option("--round", min=0, help="After which round; 0: the first. [default: the last]")] = None,
 ) -> None:
-    """Write the model after a round as a Keras file.
-
-    lunaria model run -o model.keras
-    """
+    """Write the model after a round as a Keras file."""
     with installed("federation"):
         import keras  # noqa: F401 - what the two need
 

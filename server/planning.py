@@ -12,14 +12,17 @@ from clients.datasets import DataSet, load
 from clients.errors import ClientError
 from clients.keras_models import layers_of, to_fixed
 from clients.partition import indices, parse_partition
+from clients.settings import parse_account
 from ledger.agreement import MAX_PARTICIPANTS, Agreement, Model, complete, read
 from ledger.canonical import digest, dump_vector
 from ledger.entries import TENSOR, AgreementEntry, Reference, encode_entry
 from ledger.errors import LedgerError
+from ledger.evaluation import encode_evaluation
 from ledger.judge import IntVector
 from ledger.note import Ed25519Signer
 from server.cosigner import check_addresses
 from server.errors import ServerError
+from server.evaluation_set import read_evaluation
 from zk.errors import ZkError
 from zk.hashing import expand
 from zk.sgd import flatten, initial_weights
@@ -57,6 +60,12 @@ class Options:
         The share of the updates that must be proved, chosen afterwards; above 0 and at most 1.
     witnesses : tuple of str
         Where the agreement's witnesses are reached.
+    evaluation : Path or None
+        The evaluation set that the agreement names.
+    pot : int or None
+        What contributions are paid for each round, where no agreement is given; the evaluation set is then of the data's test part.
+    accounts : tuple of str
+        Where the clients of a simulation want to be paid.
     """
 
     agreement: Path | None = None
@@ -71,6 +80,9 @@ class Options:
     proof: str | None = None
     proof_rate: float | None = None
     witnesses: tuple[str, ...] = ()
+    evaluation: Path | None = None
+    pot: int | None = None
+    accounts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,8 @@ class Plan:
     model: IntVector
     notes: tuple[str, ...]
     witnesses: tuple[str, ...] = ()
+    evaluation: bytes = b""
+    accounts: tuple[str, ...] = ()
 
     def opening(self, signer: Ed25519Signer) -> AgreementEntry:
         """Return entry 0 for a log with this key."""
@@ -131,14 +145,22 @@ def _prepare(options: Options) -> Plan:
         data = load(options.data)
         rule_fields, keras_model = _stated_model(options.model, data)
         agreement = complete(_fields(options, data, rule_fields))
+        evaluation = b""
+        if options.pot is not None:
+            evaluation = encode_evaluation(data.x_test[:DEFAULT_SAMPLES], data.y_test[:DEFAULT_SAMPLES])
+            rules = {"epoch": 1, "evaluation": digest(evaluation), "pot": options.pot}
+            agreement = complete({**agreement.to_json(), "settlement": rules})
+        elif options.evaluation is not None:
+            raise ServerError("--evaluation-set goes with an --agreement that names it; without one, --pot makes it from the data")
         samples, notes = _samples(options, agreement, data)
     else:
-        for name in ("clients", "participants", "rounds", "proof", "proof_rate"):
+        for name in ("clients", "participants", "rounds", "proof", "proof_rate", "pot"):
             if getattr(options, name) is not None:
                 raise ServerError(
                     f"--{name.replace('_', '-')} is part of the agreement in {options.agreement}: change it there, or leave the option out"
                 )
         agreement, keras_model = read(options.agreement), None
+        evaluation = read_evaluation(options.evaluation, agreement)
         rule = agreement.rule
         data = load_agreed(options.data, agreement)
         if options.model is not None:
@@ -167,7 +189,8 @@ def _prepare(options: Options) -> Plan:
     else:
         model = flatten(initial_weights(rule, bytes.fromhex(agreement.model.seed)))
     check_addresses(agreement.witnesses.quorum, options.witnesses)
-    plan = Plan(agreement, data, samples, options.partition, seed, model, (*data.notes, *notes), options.witnesses)
+    said, accounts = (*data.notes, *notes), tuple(parse_account(account) for account in options.accounts)
+    plan = Plan(agreement, data, samples, options.partition, seed, model, said, options.witnesses, evaluation, accounts)
     encode_entry(plan.opening(plan.signer(plan.log_seed())))  # an agreement too long for an entry is refused before anything starts
     return plan
 

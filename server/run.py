@@ -5,6 +5,7 @@
     RUN/agreement.toml     what was agreed
     RUN/ledger.db, evidence/, checkpoint
     RUN/keys/log.key       the log's signing key: secret, stays here
+    RUN/evaluation.npy     what contributions are measured on, where the agreement has settlements: public
     RUN/journal/           in a deployment: what was promised about the next entry (strategies.journal)
     RUN/model.keras        the last model, where there is TensorFlow ('lunaria model' makes it elsewhere); model.provenance.json beside it
 """
@@ -24,13 +25,15 @@ from clients.private import secret_file
 from ledger.canonical import load_vector
 from ledger.entries import AgreementEntry, TestResult, decode_entry
 from ledger.errors import StorageError
+from ledger.evaluation import Evaluation as EvaluationSet
 from ledger.evidence import write_durably
 from ledger.judge import IntVector
 from ledger.log import Log
 from ledger.quorum import Policy
 from ledger.state import RunState
 from server.cosigner import Cosigner
-from server.errors import RunFailed, ServerError
+from server.errors import CutOff, RunFailed, ServerError
+from server.evaluation_set import FILE as EVALUATION_FILE
 from server.files import PROVENANCE
 from server.planning import Plan
 from strategies.errors import StrategyError
@@ -63,13 +66,15 @@ def run_federation(
     Raises
     ------
     RunFailed
-        Too few clients enrolled, or the ledger cannot go on; it stands as far as it came.
+        Too few clients enrolled, or the ledger cannot go on (``CutOff`` with ``resumable``); it stands as far as it came.
     ServerError
         The folder holds a run under another agreement.
     """
     seed = _log_seed(folder, plan)
     signer = plan.signer(seed)
     agreement = plan.agreement
+    if plan.evaluation:
+        write_durably(folder / EVALUATION_FILE, plan.evaluation)
     key = commitment_key(GROUPS[verify_backend], agreement.row_width)
     opening = plan.opening(signer)
     try:
@@ -85,6 +90,7 @@ def run_federation(
                 key,
                 evaluate=Evaluation(plan),
                 observer=observer,
+                evaluation=EvaluationSet.decode(plan.evaluation, agreement) if plan.evaluation else None,
                 stop=stop,
                 journal=Journal(folder if resumable else None),
                 pause=resumable,
@@ -96,8 +102,10 @@ def run_federation(
             state = strategy.recorder.state
             if state.closed:
                 save_model(log, state, folder)
-    except (StrategyError, StorageError) as error:
+    except StrategyError as error:
         raise RunFailed(str(error)) from error
+    except StorageError as error:
+        raise (CutOff if resumable else RunFailed)(str(error)) from error
     return state
 
 

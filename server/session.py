@@ -6,15 +6,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from ledger.audit import audit
+from ledger.audit import Trust, audit
 from ledger.export import write_export
-from ledger.storage import Storage
+from ledger.storage import Storage, ledger_of
 from server.audit_display import audit_progress, print_report
 from server.display import Display, draw_curve, rounds_table
 from server.errors import ExitCode, RunFailed, ServerError
+from server.evaluation_set import FILE as EVALUATION_FILE
 from server.planning import Options, prepare
 from server.quiet import quiet
 from server.run import new_folder
+from server.settlements_view import settlements_table
 
 
 def run_session(options: Options, folder: Path, storage: Storage, verify_backend: str) -> ExitCode:
@@ -63,13 +65,19 @@ def _run(options: Options, folder: Path, storage: Storage, console: Console, ver
         state = simulate(plan, folder, display, verify_backend)
     scale = 4**agreement.rule.plan.logit_bits
     console.print(rounds_table(display.reports, scale))
+    with ledger_of(folder)[0] as store:
+        settled = settlements_table(store.entries(0, store.size()))
+    if settled is not None:
+        console.print(settled)
     curve = draw_curve(display.reports, scale, folder / "learning-curve.png")
     export = folder / "export.tar"
     write_export(folder, export)
     with audit_progress(console) as progress:
-        report = audit(export, backend=verify_backend, progress=progress)
+        trust = Trust(evaluation=folder / EVALUATION_FILE if plan.evaluation else None)
+        report = audit(export, trust, backend=verify_backend, progress=progress)
     print_report(console, report)
     files = ["model.keras", "model.provenance.json", *(["learning-curve.png"] if curve else []), "export.tar", "lunaria.log"]
+    files += [EVALUATION_FILE] if plan.evaluation else []
     console.print(f"{escape(str(folder))}: {', '.join(files)}", soft_wrap=True, highlight=False)
     if not report.verified:
         return ExitCode.FALSE

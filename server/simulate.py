@@ -36,6 +36,7 @@ def simulate(plan: Plan, folder: Path, observer: Observer, verify_backend: str) 
         "partition": plan.partition,
         "samples-per-client": plan.samples,
         "seed": plan.seed,
+        "accounts": " ".join(plan.accounts),
     }
     stop = threading.Event()
     outcome: list[RunState | BaseException] = []

@@ -125,6 +125,11 @@ class Recorder:
         if isinstance(entry, RoundEntry):
             self._model_entry = self.log.size - 1
 
+    @property
+    def model_entry(self) -> int:
+        """The entry with the current model: that of the last round, or entry 0."""
+        return self._model_entry
+
     def checkpoint(self) -> Checkpoint:
         """Return the current checkpoint."""
         return Policy.of(self.state.opening).open(self.log.checkpoint_note())

@@ -46,6 +46,7 @@ class Roster:
     _client_at: dict[int, int] = field(default_factory=dict)
     _questions: dict[str, tuple[int, IdentifyRequest]] = field(default_factory=dict)  # by message id
     _known: dict[int, Place] = field(default_factory=dict)  # nodes that need not be asked who they are
+    _refused: set[int] = field(default_factory=set)  # nodes that did not say who they are
     _away: set[int] = field(default_factory=set)  # clients that were not there when they were asked last
 
     def enter(self, client: int, node: int) -> None:
@@ -70,6 +71,8 @@ class Roster:
 
     def find(self, count: int, seconds: float) -> int:
         """Wait until ``count`` members are there, ``seconds`` are over or the run is to stop; returns how many are."""
+        while self._refused:
+            self._known.pop(self._refused.pop(), None)
         pause, waited = 0.1, 0.0
         while True:
             here = len(self.places().keys() & set(self.recorder.state.membership.active))
@@ -125,7 +128,7 @@ class Roster:
                 if identifier:
                     self._questions[identifier] = place.node, request
         if self._questions:
-            for reply in self.grid.pull_messages(set(self._questions)):
+            for reply in self.grid.pull_messages(list(self._questions)):
                 asked = self._questions.pop(reply.metadata.reply_to_message_id, None)
                 if asked is not None:
                     self._answer(*asked, reply)
@@ -134,7 +137,9 @@ class Roster:
         if reply.has_error():
             if reply.error.code in UNANSWERED:
                 self._known.pop(node, None)
-            return  # otherwise it has not enrolled, or not in this run
+            else:  # it has not enrolled, or not in this run, or something failed: it is asked again in the next round
+                self._refused.add(node)
+            return
         try:
             said = IdentifyReply.from_fields(reply.content.config_records.get(RECORD) or {})
             key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(said.client))

@@ -25,6 +25,7 @@ from flwr.supercore import log
 
 from ledger.canonical import dump_vector, load_vector
 from ledger.entries import SCALARS, TENSOR, Aggregate, AgreementEntry, ClosingEntry, RoundEntry, TestResult
+from ledger.evaluation import Evaluation
 from ledger.judge import Expected, IntVector, add_up, sum_equation
 from ledger.log import Log
 from ledger.messages import RECORD, TrainRequest
@@ -40,6 +41,7 @@ from strategies.recorder import Recorder
 from strategies.replies import one_each, read_reply, stated_seconds
 from strategies.roster import Roster
 from strategies.selection import SelectedGrid
+from strategies.settling import Settling
 from zk.equations import hold
 from zk.errors import RangeError
 from zk.field import encode_scalars
@@ -83,6 +85,8 @@ class Verified(Strategy):
         The new model on the server's test data; its result is recorded.
     observer : Observer, optional
         Is told how the run goes on.
+    evaluation : Evaluation, optional
+        The evaluation set that the agreement names, where it has settlements.
     stop : threading.Event, optional
         Set it to end the run cleanly: the round in progress is given up.
     journal : Journal, optional
@@ -101,6 +105,7 @@ class Verified(Strategy):
         *,
         evaluate: Evaluate | None = None,
         observer: Observer | None = None,
+        evaluation: Evaluation | None = None,
         stop: threading.Event | None = None,
         journal: Journal | None = None,
         pause: bool = False,
@@ -108,6 +113,9 @@ class Verified(Strategy):
         self.strategy = strategy
         self.agreement = opening.agreement
         self.recorder = Recorder(log, opening, model, journal)
+        if (evaluation is None) != (opening.agreement.settlement is None):
+            raise StrategyError("an evaluation set is needed exactly where the agreement has settlements")
+        self._settling = Settling(self.recorder, evaluation) if evaluation else None
         self.key = key
         self.evaluate = evaluate
         self.observer = observer or Observer()
@@ -158,7 +166,8 @@ class Verified(Strategy):
             result.arrays = to_arrays(self._rule, self._model)
         if not state.rounds and not self.stop.is_set():
             enrol(self.recorder, self.key, self._members, self.observer)
-        while state.rounds < rounds.count and (not state.rounds or state.accepted >= rounds.minimum_accepted):
+        while state.rounds < rounds.count and (not state.rounds or state.accepted >= rounds.minimum_accepted) and not state.cut:
+            self._settle()
             number = state.rounds + 1
             if not self._begin(number) or not self._train(grid, number, result, train_config or ConfigRecord()):
                 break
@@ -177,7 +186,13 @@ class Verified(Strategy):
         """Close the ledger, if it is open: nothing can be added to the run from then on."""
         state = self.recorder.state
         if not state.closed:
+            self._settle(ending=True)
             self.recorder.append(ClosingEntry(outcome=self._outcome(), rounds=state.rounds, model=state.model.digest))
+
+    def _settle(self, *, ending: bool = False) -> None:
+        """Score what is new, and settle what is due; ``ending`` settles an epoch that is cut short."""
+        if self._settling is not None:
+            self._settling.follow(ending=ending)
 
     def _outcome(self) -> Literal["completed", "too-few-accepted", "interrupted"]:
         """Say why no further round follows."""
@@ -360,7 +375,7 @@ class Verified(Strategy):
     def _draw_beacon(self, number: int) -> None:
         """Draw the beacon that chooses participants and batches; where the contributions stand, it stands with them."""
         began = time.monotonic()
-        state, last = self.recorder.state, self.recorder.log.size - 1
+        state, last = self.recorder.state, self.recorder.model_entry
         if state.standing is not None:
             drawn = Drawn(reveals=state.standing.reveals, withheld=state.standing.withheld, beacon=state.standing.beacon)
         else:

@@ -42,6 +42,7 @@ from ledger.entries import (
     decode_contribution,
     decode_entry,
 )
+from ledger.evaluation import Evaluation
 from ledger.evidence import EvidenceStore
 from ledger.identity import public_key, signing_key
 from ledger.log import Cosign, Log
@@ -305,6 +306,7 @@ class Federation:
     timeout: float | None = None
     strategy: Callable[[Agreement], Strategy] = ExactFedAvg
     evaluate: Evaluate | None = None
+    evaluation: Evaluation | None = None
     observer: Observer = field(default_factory=Observer)
     stop: threading.Event = field(default_factory=threading.Event)
     grid: Grid | None = None
@@ -323,6 +325,7 @@ class Federation:
                 model,
                 commitment_key(GROUPS[self.backend], agreement.row_width),
                 evaluate=self.evaluate,
+                evaluation=self.evaluation,
                 observer=self.observer,
                 stop=self.stop,
                 journal=Journal(self.folder if self.journal else None),

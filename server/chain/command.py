@@ -13,7 +13,7 @@ import typer
 
 from clients.console import LogFormat
 from server.errors import ServerError
-from server.http import Format, Metrics
+from server.http import Format, Metrics, Telling, serve
 
 if TYPE_CHECKING:
     from server.chain.session import Session
@@ -246,21 +246,20 @@ def witness(
     ),
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8090,
+    chain: File = _FILE,
     metrics: Metrics = "",
     log_format: Format = LogFormat.TEXT,
-    chain: File = _FILE,
 ) -> None:
     """Sign anchors as an elected witness: only of ledgers that grow, and never two that disagree."""
     session = _open(chain)
     from ledger.note import VerifierKey
     from ledger.witness import Witness
-    from server.chain.witness import AnchorWitness, anchor_witness_app
-    from server.http import Telling, serve
+    from server.chain.witness import PATH, AnchorWitness, anchor_witness_app
 
     federation = session.federation()
     remembered, kept = Witness(state, [], [VerifierKey.parse(key)]), state.with_suffix(".statements.jsonl")
     signing = AnchorWitness(remembered, session.account(), federation.domain, federation.get("operator"), kept)
-    serve(anchor_witness_app(signing), host, port, ["sign-anchor"], Telling(metrics, log_format))
+    serve(anchor_witness_app(signing), host, port, [PATH.strip("/")], Telling(metrics, log_format))
 
 
 @chain_app.command()

@@ -24,6 +24,7 @@ from server.cosigner import check_addresses
 from server.deployment.home import VARIABLE, Deployment, ServerHome
 from server.deployment.run_log import RunLog, WatchedGrid
 from server.errors import ExitCode, ServerError
+from server.evaluation_set import read_evaluation
 from server.planning import Plan, read_model
 from server.run import run_federation
 from zk.errors import ZkError
@@ -39,17 +40,21 @@ def main(grid: Grid, context: Context) -> None:
     """Run the federation of the state folder and note how it ended."""
     home = ServerHome(Path(os.environ[VARIABLE]))
     end_with_parent(signal.SIGKILL)  # Flower's processes may be killed: nothing goes on writing then
+    with home.app_running():
+        _run(home, grid)
+
+
+def _run(home: ServerHome, grid: Grid) -> None:
     log, stop, done = home.log(), threading.Event(), threading.Event()
     threading.Thread(target=_watch, args=(home, stop, done), daemon=True).start()
     try:
         deployment = home.deployment()
         plan = plan_of(deployment)
-        home.wait_until_free()
         watched, observer = WatchedGrid(grid, log), RunLog(log, plan.agreement.rule.plan.logit_bits)
         state = run_federation(plan, home.folder, watched, observer, stop, deployment.verify_backend, resumable=True)
         home.end(*outcome_of(state))
     except ServerError as error:
-        home.end(error.exit_code, str(error))
+        home.end(ExitCode.INTERRUPTED if stop.is_set() else error.exit_code, str(error))
     except (ClientError, LedgerError, ZkError) as error:
         home.end(ExitCode.UNUSABLE, str(error))
     except Exception as error:
@@ -70,7 +75,9 @@ def plan_of(deployment: Deployment) -> Plan:
     agreement = read(Path(deployment.agreement))
     check_addresses(agreement.witnesses.quorum, deployment.witnesses)
     data = _test_data(agreement, deployment.test_data)
-    return Plan(agreement, data, 0, "", 0, _first_model(agreement, deployment.model), data.notes, deployment.witnesses)
+    evaluation = read_evaluation(Path(deployment.evaluation) if deployment.evaluation else None, agreement)
+    model = _first_model(agreement, deployment.model)
+    return Plan(agreement, data, 0, "", 0, model, data.notes, deployment.witnesses, evaluation)
 
 
 def outcome_of(state: RunState) -> tuple[ExitCode, str]:

@@ -23,7 +23,9 @@ from server.deployment.home import Deployment, ServerHome
 from server.deployment.node_keys import read_members
 from server.deployment.superlink import SuperLink, superlink
 from server.deployment.telling import Telling
-from server.errors import EXPECTED, ExitCode, RunFailed, ServerError, exit_code
+from server.errors import EXPECTED, CutOff, ExitCode, ServerError, exit_code
+from server.evaluation_set import FILE as EVALUATION_FILE
+from server.evaluation_set import read_evaluation
 
 _POLL_SECONDS, _FLOWER_EVERY, _STOP_SECONDS = 0.5, 10, 120.0
 
@@ -43,6 +45,9 @@ def flower_server(
     test_data: Annotated[str, typer.Option(help="Your own data set to test each model on. [default: none]")] = "",
     model: Annotated[str, typer.Option(help="FILE.keras, where the agreement names the first model by digest.")] = "",
     witness: Annotated[list[str] | None, typer.Option(help="Where a witness of the agreement is reached; once for each.")] = None,
+    evaluation_set: Annotated[
+        Path | None, typer.Option(help="The evaluation set that the agreement names, where it has a [settlement].")
+    ] = None,
     verify_backend: Annotated[str, typer.Option(help="py_ecc or arkworks: both give the same verdict, arkworks is faster.")] = "py_ecc",
     metrics: Annotated[
         str, typer.Option(help="HOST:PORT for GET /metrics, /health and /ready; never the port of the clients. [default: none]")
@@ -61,12 +66,6 @@ def flower_server(
     """Run a federation with clients on other machines, from enrolment to the closed ledger.
 
     Stopped or killed, it goes on where it was when it is started with the same command again.
-
-    lunaria certs --host federation.example -o certs
-
-    lunaria invite hospital-a --server federation.example:9443 --ca certs/ca.crt --agreement agreement.toml
-
-    flower-server --agreement agreement.toml --state run --certs certs/server.crt --key certs/server.key --host 0.0.0.0
     """
     from ledger.agreement import read
     from ledger.storage import Storage
@@ -78,8 +77,11 @@ def flower_server(
         raise ServerError(f"--verify-backend {verify_backend} is unknown: choose {' or '.join(GROUPS)}")
     if not close:
         _check_door(host, certs, key, insecure)
-    wanted, home = read(agreement).federation.clients, ServerHome(state)
-    deployment = Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend)
+    accepted, home, kept = read(agreement), ServerHome(state), state / EVALUATION_FILE
+    wanted, evaluated = accepted.federation.clients, evaluation_set or (kept if kept.exists() else None)
+    read_evaluation(evaluated, accepted)
+    evaluation = str(evaluated.resolve()) if evaluated else ""
+    deployment = Deployment(str(agreement.resolve()), test_data, model, tuple(witness or ()), verify_backend, evaluation)
     known = {} if insecure or close else read_members(members)  # Flower takes node keys under TLS only
     if not insecure and not close and len(known) < wanted and home.standing() is None:
         raise ServerError(f"the agreement waits for {wanted} clients, {members} holds {len(known)} node keys: invite the others")
@@ -89,8 +91,10 @@ def flower_server(
         if stands is not None and stands.ended(state):
             code, message = stands.outcome()
         elif close:
+            home.wait_until_free()
             code, message = _close(home, deployment)
         else:
+            home.wait_until_free()
             with anchoring(state, chain) as finish:
                 code, message = _run(home, known, (host, port), certs, key, telling)
                 if code is ExitCode.OK and not finish():
@@ -152,7 +156,6 @@ def _close(home: ServerHome, deployment: Deployment) -> tuple[ExitCode, str]:
 
     if home.standing() is None:
         raise ServerError(f"{home.folder} holds no run that could be closed")
-    home.wait_until_free()
     plan = plan_of(deployment)
     observer = RunLog(home.log(), plan.agreement.rule.plan.logit_bits)
     run_federation(plan, home.folder, None, observer, threading.Event(), deployment.verify_backend, resumable=True)
@@ -172,24 +175,25 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, t
 
     Raises
     ------
-    RunFailed
+    CutOff
         Flower's processes ended before the run did.
     """
-    asked, turn = 0.0, 0
+    asked, turn, began = 0.0, 0, False
     while True:
-        outcome = home.outcome()
+        runs = home.app_runs()
+        outcome, gone, began = home.outcome(), began and not runs, began or runs
         telling.follow(health)
         if outcome is not None:
             return outcome
         turn += 1
-        if not link.alive() or (turn % _FLOWER_EVERY == 0 and link.finished(run) and home.outcome() is None):
-            raise RunFailed(f"Flower's processes ended before the run did: see {home.folder / 'superlink.log'}")
+        if gone or not link.alive() or (turn % _FLOWER_EVERY == 0 and link.finished(run) and home.outcome() is None):
+            raise CutOff(f"Flower's processes ended before the run did, start it again and it goes on: see {home.folder / 'superlink.log'}")
         if stop.is_set() and not asked:
             asked = time.monotonic()
             home.ask_to_stop()
             telling.events.info("stopping", "stopping: the message in hand is finished; the run stays open")
         if asked and time.monotonic() - asked > _STOP_SECONDS:
-            raise RunFailed(f"the run did not stop within {_STOP_SECONDS:.0f} s: the same command goes on with it")
+            raise CutOff(f"the run did not stop within {_STOP_SECONDS:.0f} s: the same command goes on with it")
         time.sleep(_POLL_SECONDS)
 
 

@@ -30,7 +30,7 @@ def agreement(rounds: int, **sections: Mapping[str, object]) -> str:
         "federation": {"name": "deployment demo", "clients": len(CLIENTS), "minimum-clients": len(CLIENTS)},
         "model": {"layers": [64, 10], "seed": "11" * 32},
         "training": {"loss": "softmax-cross-entropy", "batch": 16, "local-steps": 4},
-        "rounds": {"count": rounds, "participants": len(CLIENTS), "reply-timeout": 180},
+        "rounds": {"count": rounds, "participants": len(CLIENTS), "reply-timeout": 300},
     }
     return tomli_w.dumps({**own, **sections})
 

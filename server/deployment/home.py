@@ -8,7 +8,7 @@
     STATE/heartbeat        its time is that of the ServerApp's last sign of life
     STATE/server.log       a line of JSON an event;  STATE/superlink.log  what Flower had to say
     STATE/superlink/       certificate and files of the SuperLink, made anew at each start
-    STATE/lock             held while a ``flower-server`` runs
+    STATE/lock             held while a ``flower-server`` runs;  STATE/app.lock  while the process of the ServerApp does
 """
 
 import fcntl
@@ -52,6 +52,8 @@ class Deployment:
     witnesses : tuple of str
         Where the agreement's witnesses are reached.
     verify_backend : str
+    evaluation : str
+        Path of the evaluation set; empty where the agreement has no settlements.
     """
 
     agreement: str
@@ -59,6 +61,7 @@ class Deployment:
     model: str
     witnesses: tuple[str, ...]
     verify_backend: str
+    evaluation: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,17 @@ class ServerHome:
             except BlockingIOError as error:
                 raise ServerError(f"another flower-server uses {self.folder}: stop it, or give another --state") from error
             yield
+
+    @contextmanager
+    def app_running(self) -> Iterator[None]:
+        """Hold what shows that the ServerApp runs; after the one of an earlier start has let go of it."""
+        with (self.folder / "app.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def app_runs(self) -> bool:
+        """Whether the ServerApp runs now."""
+        return _locked(self.folder / "app.lock")
 
     def prepare(self, deployment: Deployment, storage: Storage = HERE) -> Standing | None:
         """Make the folder and note what the run goes by; returns the run that it holds already.
@@ -170,16 +184,10 @@ class ServerHome:
         return Standing(first.agreement, last if isinstance(last, ClosingEntry) else None)
 
     def wait_until_free(self) -> None:
-        """Return once the processes of an earlier start have let go of the ledger; the log says why it is not free in the end."""
+        """Return once the processes of an earlier start have ended; if they do not, opening the ledger says so."""
         deadline = time.monotonic() + _FREE_SECONDS
-        with (self.folder / "ledger.lock").open("a") as file:
-            while time.monotonic() < deadline:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    time.sleep(_POLL_SECONDS)
-                else:
-                    return
+        while (self.app_runs() or _locked(self.folder / "ledger.lock")) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
 
     def deployment(self) -> Deployment:
         """Return what :meth:`prepare` noted."""
@@ -223,3 +231,13 @@ class ServerHome:
     def log(self) -> EventFile:
         """Return what appends to ``server.log``."""
         return EventFile(self.folder / "server.log")
+
+
+def _locked(path: Path) -> bool:
+    """Whether another process holds the lock of a file."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False

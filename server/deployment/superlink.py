@@ -23,7 +23,7 @@ from clients.address import free_port
 from clients.supervise import child, flower_environment
 from server.deployment.certificates import make_ca, make_server, write_issued
 from server.deployment.home import VARIABLE, ServerHome
-from server.errors import RunFailed
+from server.errors import CutOff
 from zk.hashing import sha256
 
 START_SECONDS = 60.0
@@ -52,7 +52,7 @@ class SuperLink:
 
         Raises
         ------
-        RunFailed
+        CutOff
             It ended, or does not answer within a minute.
         """
         began = time.monotonic()
@@ -63,7 +63,7 @@ class SuperLink:
                 time.sleep(_POLL_SECONDS)
             else:
                 return
-        raise RunFailed(f"Flower's SuperLink did not start: see {self._log}")
+        raise CutOff(f"Flower's SuperLink did not start: see {self._log}")
 
     def alive(self) -> bool:
         """Whether its process runs."""
@@ -93,7 +93,7 @@ class SuperLink:
         fab = Fab(sha256(content).hex(), content, {})
         answer = self._control.StartRun(StartRunRequest(fab=fab_to_proto(fab)))
         if not answer.HasField("run_id"):
-            raise RunFailed(f"Flower's SuperLink does not take the run: see {self._log}")
+            raise CutOff(f"Flower's SuperLink does not take the run: see {self._log}")
         return int(answer.run_id)
 
     def finished(self, run: int) -> bool:
@@ -113,7 +113,7 @@ def superlink(home: ServerHome, *, node_keys: bool) -> Iterator[SuperLink]:
 
     Raises
     ------
-    RunFailed
+    CutOff
         It does not start.
     """
     folder = home.folder.resolve() / "superlink"

@@ -49,7 +49,7 @@ def test_it_says_all_that_the_audit_says(cli: Cli, export: Path) -> None:
     for check in Check:
         assert {check.value, MEANING[check]} <= set(page.lines)
     assert page.lines.count("✓ passed") == sum(report.outcome(check) == "passed" for check in Check)
-    assert page.lines.count("– nothing to check") == 1  # the agreement asks for no proofs
+    assert page.lines.count("– nothing to check") == 2  # the agreement asks for neither proofs nor settlements
     assert set(report.notes) <= set(page.lines)
     for fact in ("Verified", "tests", "R. Daneel", "2026-11-22", "7", "completed", KEY, fingerprint(KEY), "taken from the export"):
         assert fact in page.lines

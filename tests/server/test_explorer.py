@@ -17,6 +17,7 @@ import server
 from ledger import merkle
 from ledger.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint, sign_checkpoint
 from ledger.cosignature import ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE, CosignatureSigner
+from ledger.entries import encode_entry
 from ledger.log import Log
 from ledger.note import Ed25519Signer, Signature, parse, signature_by
 from ledger.note import sign as sign_note
@@ -27,7 +28,8 @@ from server.explorer_page import explorer_page
 from server.read_app import Files, explorer_route, read_routes
 from tests.browser import Tab, chromium
 from tests.federation import SIGNER, key_of
-from tests.ledger.conftest import FIRST, Forgery, agreed, forgery
+from tests.ledger.conftest import FIRST, LAST, Forgery, agreed, forgery
+from tests.ledger.test_entries import EXAMPLES
 from tests.server.conftest import Cli
 from tests.server.live import served
 from zk.hashing import sha256
@@ -377,6 +379,27 @@ class TestPage:
         forgery.entries.insert(FIRST, forgery[FIRST])
         assert show(forged(forgery)) == "failed"
         assert "entry 5: a commitments entry cannot follow a commitments entry" in findings(tab)
+
+    def test_settlements_are_listed_and_must_cover_the_rounds(self, tab: Tab, show: Show, forgery: Forgery) -> None:
+        settlement = json.loads(encode_entry(EXAMPLES["settlement"])) | {"last": 2}
+        forgery.entries.insert(LAST + 1, settlement)
+        assert show(forged(forgery)) == "verified"
+        row = "[...document.querySelectorAll('#settlements tbody tr')].map((row) => [...row.children].map((cell) => cell.innerText))"
+        assert tab.run(row) == [["1", "1 to 2", "0", "-7", "3", "0", "340282366920938463463374607431768211455", "0", "no-reply", "entry 6"]]
+        settlement["last"] = 1
+        assert show(forged(forgery)) == "failed"
+        assert "entry 6: rounds 1 to 1 are settled where 1 to 2 are due" in findings(tab)
+        settlement["total"] = "01"
+        show(forged(forgery))
+        assert "entry 6: it does not have the fields of its kind, settlement" in findings(tab)
+
+    def test_an_account_is_part_of_what_a_client_signs(self, tab: Tab, show: Show, forgery: Forgery) -> None:
+        enrolment = forgery[1]["enrolment"]
+        enrolment["statement"]["account"] = "0x" + "ab" * 20
+        assert show(forged(forgery)) == "failed"
+        assert "entry 1: the enrolment is not signed by the client it names" in findings(tab)
+        enrolment |= forgery.sign("enrolment", enrolment["statement"], enrolment["statement"]["client"])
+        assert show(forged(forgery)) == "verified"
 
     def test_an_error_curve_for_a_regression(self, tab: Tab, show: Show, forgery: Forgery) -> None:
         bits = forgery[0]["agreement"]["fixed-point"]["logit-bits"]

@@ -41,14 +41,23 @@ def simulate(folder: Path, *options: str, rounds: int = 2) -> "subprocess.Comple
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple["subprocess.CompletedProcess[str]", Path]:
     folder = tmp_path_factory.mktemp("simulate") / "run"
-    return simulate(folder), folder
+    return simulate(folder, "--pot", "1000", "--account", "0x" + 40 * "1"), folder
 
 
 def test_it_runs_to_the_end_and_leaves_what_it_says(done: tuple["subprocess.CompletedProcess[str]", Path]) -> None:
     process, folder = done
     assert process.returncode == 0, process
     assert process.stderr == ""
-    for name in ("agreement.toml", "ledger.db", "checkpoint", "model.keras", "model.provenance.json", "learning-curve.png", "export.tar"):
+    for name in (
+        "agreement.toml",
+        "ledger.db",
+        "checkpoint",
+        "model.keras",
+        "model.provenance.json",
+        "learning-curve.png",
+        "export.tar",
+        "evaluation.npy",
+    ):
         assert (folder / name).is_file(), name
     assert (folder / "learning-curve.png").read_bytes().startswith(b"\x89PNG\r\n")
     assert (folder / "lunaria.log").is_file()

@@ -127,6 +127,20 @@ def test_whoever_holds_the_key_is_the_member_and_the_last_one_counts(recorder: R
     assert roster.client(100) == position
 
 
+def test_a_member_that_failed_to_say_who_it_is_is_asked_again_in_the_next_round(recorder: Recorder, members: list[Lasting]) -> None:
+    failed: list[IdentifyRequest] = []
+
+    def first_fails(request: IdentifyRequest, node: int) -> IdentifyReply:
+        if not failed:
+            failed.append(request)
+            raise RuntimeError("something failed")
+        return signing(0)(request, node)
+
+    roster = roster_of(recorder, [Says(first_fails)])
+    assert roster.find(1, 0.5) == 0
+    assert roster.find(1, 5) == 1
+
+
 def test_each_challenge_is_new(recorder: Recorder, members: list[Lasting]) -> None:
     apps = [Says(signing(5)) for _ in range(3)]
     roster_of(recorder, list(apps)).settle(5)

@@ -38,6 +38,18 @@ class Consortium(Demo):
         """Begin."""
         return self
 
+    def __exit__(self, *_: object) -> None:
+        """End whatever still runs: a client whose server is gone would wait for two minutes to give its answer."""
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._processes.clear()
+
     def start(self, name: str, entry: str, *options: str) -> None:
         """Start a process that stays on the host of its name."""
         self.start_line(name, name, command(entry, *options))
@@ -90,7 +102,7 @@ class Consortium(Demo):
     def proxy(self, config: Path) -> None:
         """Start nginx on the host ``proxy`` and wait until it listens."""
         nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-        self.start_line("proxy", "proxy", [nginx, "-c", str(config), "-g", "daemon off;"])
+        self.start_line("proxy", "proxy", [nginx, "-c", str(config), "-g", "daemon off; user root;"])
         deadline = time.monotonic() + 20
         while self.on("proxy", "bash", "-c", f"</dev/tcp/127.0.0.1/{PORT}").returncode:
             assert self.alive("proxy"), self.said("proxy")
