@@ -49,7 +49,7 @@ def deploy(run: Run, chain: File = _FILE, dry_run: Dry = False) -> None:
 
     def keep(receipt: dict[str, object]) -> None:
         session.config.deployed(str(receipt["contractAddress"]), int(str(receipt["blockNumber"]))).write(chain)
-        session.console.print(f"contract {receipt['contractAddress']}, operator {account.address}; written into {chain}")
+        session.console.print(f"contract {receipt['contractAddress']}, operator {account.address}; written into {chain}", soft_wrap=True)
 
     with published(run) as ledger:
         session.make(f"deploy/{ledger.run}", session.deployment(ledger, account), account, then=keep)
@@ -171,7 +171,7 @@ def anchor(
         return
     found = anchorer.step()
     if found:
-        session.console.print(f"anchored: {found[0].size} entries, root {found[0].root.hex()}")
+        session.console.print(f"anchored: {found[0].size} entries, root {found[0].root.hex()}", soft_wrap=True)
 
 
 def _open_when_there(chain: Path) -> "Session":

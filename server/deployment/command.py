@@ -98,7 +98,7 @@ def flower_server(
             with anchoring(state, chain) as finish:
                 code, message = _run(home, known, (host, port), certs, key, telling)
                 if code is ExitCode.OK and not finish():
-                    telling.events.warning("not_anchored", f"the ledger's end is not anchored yet: 'lunaria chain anchor {state}' does it")
+                    telling.events.warning("not-anchored", f"the ledger's end is not anchored yet: 'lunaria chain anchor {state}' does it")
     if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
         raise _EndedError(message, code)
     telling.events.info("ended", f"{message}; 'lunaria export {state} -o export.tar' makes what an auditor needs", exit_code=int(code))
