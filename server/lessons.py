@@ -44,7 +44,6 @@ LUNARIA = {
         "the file of -o; the lines for the agreement to standard output",
     ),
     "model": Lesson(("lunaria model run -o model.keras", "lunaria model run --round 2 -o round-2.keras"), "the file of -o"),
-    "evaluation-set": Lesson(("lunaria evaluation-set agreement.toml --data digits -o evaluation.npz",), "the file of -o"),
     "scale": Lesson(("lunaria scale records.csv >> agreement.toml",), "the fields to standard output"),
     "monitor": Lesson(
         ("lunaria monitor https://federation.example/ledger --key 'federation.example/hospitals+…' --state seen",),
