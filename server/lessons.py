@@ -79,6 +79,17 @@ LUNARIA = {
         ("lunaria invite hospital-a --server federation.example:9443 --ca certs/ca.crt --agreement agreement.toml",),
         "NAME.invitation.toml (secret) and NAME.pub in --members, never over others",
     ),
+    "revoke": Lesson(
+        (
+            "lunaria revoke run hospital-c --reason key-compromised",
+            "lunaria revoke run 4f1a90c2 --reason rules-broken    # the first digits of its identity in the ledger",
+        ),
+        "STATE/changes/, where a running flower-server finds it at once, and another when it starts",
+    ),
+    "change": Lesson(
+        ("lunaria change run rotation.json", "lunaria change run withdrawal.json"),
+        "STATE/changes/ and STATE/nodes/, where a running flower-server finds it at once, and another when it starts",
+    ),
     "fork prove": Lesson(
         ("lunaria fork prove theirs mine --key 'federation.example/hospitals+…' -o fork.json",),
         "the file of -o",
