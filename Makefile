@@ -12,6 +12,9 @@ demo: $(READY)  ## the main job on real data, on this machine
 deployment-demo: $(READY)  ## a server, a witness and three clients as processes of their own, with TLS and node keys; some are killed
 	@$(BIN)/python -m server.deployment.demo
 
+chain-demo: $(READY) anvil  ## four clients, one of which cheats, anchored, settled and paid for on a real Ethereum node
+	@$(BIN)/python -m tests.chain.demo
+
 anvil:  ## a real Ethereum node for tests and demo, from npm where there is one; tests that need it skip without
 	@test -d .anvil || command -v anvil >/dev/null || ! command -v npm >/dev/null || \
 	  npm install --silent --no-save --no-package-lock --ignore-scripts --prefix .anvil @foundry-rs/anvil@1.7.1 || rm -rf .anvil

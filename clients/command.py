@@ -140,9 +140,9 @@ def _account(home: ClientHome, account: str | None) -> str:
     try:
         if account is not None:
             kept.write_text(parse_account(account), encoding="ascii")
-        return kept.read_text(encoding="ascii") if kept.exists() else ""
-    except OSError as error:
-        raise MemberError(f"cannot use {kept}: {error.strerror}") from error
+        return parse_account(kept.read_text(encoding="utf-8").strip()) if kept.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise MemberError(f"cannot use {kept}: give your --account again, or remove the file") from error
 
 
 def _connection(home: ClientHome, insecure: bool) -> Connection:

@@ -16,6 +16,8 @@ HELP = {
         (
             "flower-client --invitation hospital-a.invitation.toml --data records.csv --state ~/federation    # the first time",
             "flower-client --data records.csv --state ~/federation    # from then on",
+            "flower-client --data records.csv --state ~/federation --encrypt    # asks for a passphrase, now and at each start",
+            "flower-client --state ~/federation --rotate-node-key",
         ),
         "identity, memory and logs into --state, which is secret; what happens, a line an event, to standard error",
         "0 stopped with SIGTERM or Ctrl-C, 2 it cannot take part or the input is unusable, 4 a part of the installation is missing",

@@ -23,6 +23,9 @@ RETRY_SECONDS, POLL_SECONDS, STOP_SECONDS = 3.0, 0.25, 120.0
 FETCHED_SECONDS = 5.0
 """Until the server has surely fetched a reply: the SuperLink drops one whose node has gone by then."""
 
+LOOK_SECONDS = 5.0
+"""How often a client that is to stop, with a message in hand, looks whether the server is still there."""
+
 CONNECTED = "SuperNode ID: "
 """What Flower's SuperNode prints once the server has accepted its key."""
 
@@ -51,6 +54,34 @@ class Connection:
     host: str
     port: int
     ca: Path | None
+
+
+class _Hand:
+    """The message in hand, as the SuperNode's log tells of it."""
+
+    def __init__(self) -> None:
+        self.busy = False
+        self._answered, self._look = -FETCHED_SECONDS, 0.0
+
+    def see(self, line: str) -> None:
+        """Take a line of the log into account."""
+        if any(text in line for text in ANSWERED):
+            self.busy, self._answered = False, time.monotonic()
+        elif RECEIVED in line:
+            self.busy = True
+
+    def empty(self, where: Connection) -> bool:
+        """Whether the client may leave: nothing is in hand, the last reply was fetched, or nobody is there to take it."""
+        now = time.monotonic()
+        if not self.busy:
+            return now >= self._answered + FETCHED_SECONDS
+        if now < self._look:
+            return False
+        self._look = now + LOOK_SECONDS
+        try:
+            return not reach(where.host, where.port, where.ca)
+        except MemberError:
+            return True
 
 
 def follow(home: ClientHome, where: Connection, stop: threading.Event, events: Events, beat: Callable[[], None]) -> None:
@@ -110,7 +141,7 @@ def _take_part(home: ClientHome, where: Connection, name: str, stop: threading.E
     extra = {VARIABLE: str(folder)}
     command = ["flower-supernode", "--superlink", f"{where.host}:{where.port}", "--port", str(free_port())]
     log = Tail(folder / "supernode.log")
-    connected, refused, busy, answered, deadline = False, False, False, -FETCHED_SECONDS, None
+    connected, refused, hand, deadline = False, False, _Hand(), None
     prepared = [sys.executable, "-m", "clients.prepared", str(folder)]
     output = folder / "supernode.log"
     with ExitStack() as held:
@@ -136,16 +167,12 @@ def _take_part(home: ClientHome, where: Connection, name: str, stop: threading.E
                     (folder / "admitted").touch()
                     events.info("connected", f"connected to {where.host}:{where.port}", server=f"{where.host}:{where.port}")
                 refused = refused or NOT_ACTIVATED in line
-                if any(text in line for text in ANSWERED):
-                    busy, answered = False, time.monotonic()
-                elif RECEIVED in line:
-                    busy = True
+                hand.see(line)
             events.follow()
             if stop.is_set() and deadline is None:
                 deadline = time.monotonic() + STOP_SECONDS
-                events.info("stopping", "stopping" + (": the message in hand is answered first" if busy else ""))
-            unfetched = busy or time.monotonic() < answered + FETCHED_SECONDS
-            if ended or (deadline is not None and (not unfetched or time.monotonic() > deadline)):
+                events.info("stopping", "stopping" + (": the message in hand is answered first" if hand.busy else ""))
+            if ended or (deadline is not None and (hand.empty(where) or time.monotonic() > deadline)):
                 break
             time.sleep(POLL_SECONDS)
     if connected or process.returncode == -signal.SIGKILL:

@@ -128,8 +128,9 @@ class RunState:
 
     @property
     def enough_clients(self) -> bool:
-        """Whether so many take part as the agreement needs for a round."""
-        return len(self.membership.active) >= self.opening.agreement.federation.minimum_clients
+        """Whether so many take part that a round can have as many accepted updates as the agreement needs."""
+        agreement = self.opening.agreement
+        return len(self.membership.active) >= max(agreement.federation.minimum_clients, agreement.rounds.minimum_accepted)
 
     @property
     def _contributions(self) -> tuple[Contributed, ...]:
@@ -242,7 +243,8 @@ class RunState:
     def _begin(self, entry: CommitmentsEntry | RoundEntry) -> None:
         """Check what a round's entries have in common: that it is this round's turn, and the nonces behind the beacon."""
         agreement = self.opening.agreement
-        _require(self.enough_clients, "a round with fewer clients than federation.minimum-clients")
+        active = len(self.membership.active)
+        _require(active >= agreement.federation.minimum_clients, "a round with fewer clients than federation.minimum-clients")
         _require(entry.round == self.rounds + 1, f"round {entry.round} follows round {self.rounds}")
         _require(not self.settlement_due, f"round {entry.round} begins before the rounds up to {self.rounds} are settled")
         _require(not self.cut, f"round {entry.round} follows the settlement of an epoch that was cut short")
@@ -309,7 +311,7 @@ class RunState:
         )
         _require(
             entry.outcome != "too-few-clients" or (self.rounds > 0 and not self.enough_clients),
-            "the run is closed for too few clients, but as many take part as federation.minimum-clients",
+            "the run is closed for too few clients, but as many take part as a round needs",
         )
         self.closed = True
 

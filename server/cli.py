@@ -19,6 +19,7 @@ from rich.console import Console
 from clients.help import Lesson, teach
 from server.chain.command import chain_app
 from server.crate_command import crate
+from server.deployment.member_commands import member_app
 from server.deployment.pki_commands import pki_app
 from server.deployment.scale_command import scale
 from server.errors import EXPECTED, ExitCode, ServerError, exit_code
@@ -48,6 +49,7 @@ log_app = typer.Typer(help="Look into a run's ledger.", no_args_is_help=True)
 app.add_typer(log_app, name="log")
 app.add_typer(storage_app)
 app.add_typer(pki_app)
+app.add_typer(member_app)
 app.add_typer(chain_app, name="chain")
 app.command()(scale)
 

@@ -28,13 +28,21 @@ LUNARIA = {
         "is missing, 130 interrupted with Ctrl-C",
     ),
     "audit": Lesson(
-        ("lunaria audit export.tar --agreement agreement.toml", "lunaria audit export.tar --html report.html --auditor 'A. Auditor'"),
+        (
+            "lunaria audit export.tar --agreement agreement.toml",
+            "lunaria audit export.tar --html report.html --auditor 'A. Auditor'",
+            "lunaria audit export.tar --evaluation-set evaluation.npy",
+        ),
         "the report to standard output; with --html FILE a page; with --resume FILE its progress",
         _FALSE.format("everything verified", "something is false"),
     ),
     "export": Lesson(("lunaria export run -o export.tar", "lunaria export run -o small.tar --no-updates"), "the file of -o"),
     "crate": Lesson(("lunaria crate run archive",), "a new folder"),
     "explorer": Lesson(("lunaria explorer export.tar -o ledger.html",), "the file of -o"),
+    "evaluation-set": Lesson(
+        ("lunaria evaluation-set agreement.toml --data digits -o evaluation.npy",),
+        "the file of -o; the lines for the agreement to standard output",
+    ),
     "model": Lesson(("lunaria model run -o model.keras", "lunaria model run --round 2 -o round-2.keras"), "the file of -o"),
     "scale": Lesson(("lunaria scale records.csv >> agreement.toml",), "the fields to standard output"),
     "monitor": Lesson(
@@ -71,6 +79,17 @@ LUNARIA = {
         ("lunaria invite hospital-a --server federation.example:9443 --ca certs/ca.crt --agreement agreement.toml",),
         "NAME.invitation.toml (secret) and NAME.pub in --members, never over others",
     ),
+    "revoke": Lesson(
+        (
+            "lunaria revoke run hospital-c --reason key-compromised",
+            "lunaria revoke run 4f1a90c2 --reason rules-broken    # the first digits of its identity in the ledger",
+        ),
+        "STATE/changes/, where a running flower-server finds it at once, and another when it starts",
+    ),
+    "change": Lesson(
+        ("lunaria change run rotation.json", "lunaria change run withdrawal.json"),
+        "STATE/changes/ and STATE/nodes/, where a running flower-server finds it at once, and another when it starts",
+    ),
     "fork prove": Lesson(
         ("lunaria fork prove theirs mine --key 'federation.example/hospitals+…' -o fork.json",),
         "the file of -o",
@@ -78,3 +97,27 @@ LUNARIA = {
     ),
     "fork verify": Lesson(("lunaria fork verify fork.json",), codes=_FALSE.format("the log forked", "this proves nothing")),
 }
+
+_CODES = (
+    "0 done, also where it was done already, 1 the contract refuses, 2 the input is unusable, 3 the node cannot be reached: try again, "
+    "4 a part of the installation is missing, 5 ledger and chain contradict each other, 130 interrupted with Ctrl-C"
+)
+_ON_CHAIN = "transactions, unless --dry-run; a journal beside chain.toml"
+_CALLS = {
+    "deploy": ("deploy run --dry-run", "deploy run"),
+    "join": ("join --stake 1000 --identity 3350f42b6a6c76922fba7218834ffb8edf2fbc4a618116877185d33883f6240e",),
+    "vote": ("vote 0x00000000000000000000000000000000000000a1",),
+    "elect": ("elect",),
+    "fund": ("fund 100000 --dry-run",),
+    "anchor": ("anchor run", "anchor run --follow"),
+    "settle": ("settle run --epoch 1",),
+    "claim": ("claim run --epoch 1", "claim run --epoch 1 --proof"),
+    "challenge": ("challenge run --epoch 1",),
+    "witness": ("witness --log 'federation.example/hospitals+…'",),
+    "status": ("status run",),
+}
+for _name, _examples in _CALLS.items():
+    _lines = tuple(f"lunaria chain {example}" for example in _examples)
+    LUNARIA[f"chain {_name}"] = Lesson(
+        _lines, {"status": "nothing", "witness": "what it signed into --state"}.get(_name, _ON_CHAIN), _CODES
+    )

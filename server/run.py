@@ -36,6 +36,7 @@ from server.errors import CutOff, RunFailed, ServerError
 from server.evaluation_set import FILE as EVALUATION_FILE
 from server.files import PROVENANCE
 from server.planning import Plan
+from strategies.desk import Desk
 from strategies.errors import StrategyError
 from strategies.exact_fedavg import ExactFedAvg
 from strategies.journal import Journal
@@ -57,11 +58,12 @@ def run_federation(
     verify_backend: str,
     *,
     resumable: bool = False,
+    desk: Desk | None = None,
 ) -> RunState:
     """Run a federation in ``folder`` (see :func:`new_folder`) and leave ledger, model and provenance there.
 
     Where the folder holds this run already, it goes on where it was cut off; ``grid`` may then be None: the run is closed as interrupted.
-    With ``resumable`` a run that is stopped stays open, to go on later.
+    With ``resumable`` a run that is stopped stays open, to go on later. At ``desk`` memberships are changed.
 
     Raises
     ------
@@ -93,6 +95,7 @@ def run_federation(
                 evaluation=EvaluationSet.decode(plan.evaluation, agreement) if plan.evaluation else None,
                 stop=stop,
                 journal=Journal(folder if resumable else None),
+                desk=desk,
                 pause=resumable,
             )
             if grid is None:

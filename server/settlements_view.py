@@ -22,13 +22,13 @@ def settlements_table(entries: Iterable[bytes]) -> Table | None:
         return None
     table = Table(box=box.SIMPLE, title=f"{len(settled)} epochs settled", title_justify="left")
     for column in ("client", "account", "rounds", "score", "contribution", "licence", "lost", "because of"):
-        table.add_column(column, justify="left" if column in ("client", "account", "because of") else "right")
+        table.add_column(column, justify="left" if column in ("client", "account", "because of") else "right", overflow="fold")
     lines = [line for entry in settled for line in entry.clients]
     for number in sorted({line.client for line in lines}):
         own = [line for line in lines if line.client == number]
         table.add_row(
             f"{number} {keys[number][:8]}",
-            own[0].account or "—",
+            f"{own[0].account[:6]}…{own[0].account[-4:]}" if own[0].account else "—",
             str(sum(line.rounds for line in own)),
             f"{sum(line.score for line in own):,}",
             str(sum(int(line.contribution) for line in own)),

@@ -1,7 +1,7 @@
 """Enrolment: who connects, accepts the agreement and proves that it committed to samples becomes a member."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
@@ -12,7 +12,7 @@ from ledger.entries import ENROLMENT_PROOF, POINTS, EnrolmentEntry, SignedEnrolm
 from ledger.errors import LedgerError
 from ledger.messages import RECORD, EnrolReply
 from strategies.errors import StrategyError
-from strategies.exchange import connected, exchange
+from strategies.exchange import Place, connected, exchange
 from strategies.observer import Observer
 from strategies.recorder import Recorder
 from strategies.roster import Roster
@@ -48,7 +48,9 @@ def enrol(recorder: Recorder, key: CommitmentKey, roster: Roster, observer: Obse
         for node in nodes
     ]
     shown = recorder.log.size
-    offers, refused = _judge(recorder, key, exchange(roster.grid, requests, roster.timeout, stop, roster.again))
+    before = connected(roster.grid)
+    replies = exchange(roster.grid, requests, roster.timeout, stop, roster.again)
+    offers, refused = _judge(recorder, key, replies, {**before, **connected(roster.grid)})
     offers.sort(key=lambda offer: (offer[1].statement.client, digest(offer[1].encode())))
     for node, signed, reply in offers:
         member, members = signed.statement, recorder.state.members
@@ -56,6 +58,8 @@ def enrol(recorder: Recorder, key: CommitmentKey, roster: Roster, observer: Obse
             refused.append(f"node {node}: client {member.client[:16]} has enrolled already")
         elif len(members) == federation.clients:
             refused.append(f"node {node}: the agreement takes {federation.clients} clients")
+        elif member.node in recorder.state.membership.used:
+            refused.append(f"node {node}: client {member.client[:16]} binds a node key that another client has bound")
         elif members and member.client < members[-1].client:
             refused.append(
                 f"node {node}: client {member.client[:16]} comes too late: clients behind it in the order of the keys stand already"
@@ -75,7 +79,9 @@ def enrol(recorder: Recorder, key: CommitmentKey, roster: Roster, observer: Obse
 Offer = tuple[int, SignedEnrolment, EnrolReply]
 
 
-def _judge(recorder: Recorder, key: CommitmentKey, replies: Iterable[Message]) -> tuple[list[Offer], list[str]]:
+def _judge(
+    recorder: Recorder, key: CommitmentKey, replies: Iterable[Message], places: Mapping[int, Place]
+) -> tuple[list[Offer], list[str]]:
     """Return the enrolments that stand, and one line for each that does not."""
     offers: list[Offer] = []
     checks: list[tuple[int, Check]] = []
@@ -90,6 +96,10 @@ def _judge(recorder: Recorder, key: CommitmentKey, replies: Iterable[Message]) -
             signed, remaining = judge_enrolment(recorder.state, key, answer.statement, answer.rows, answer.proof)
         except LedgerError as error:
             refused.append(_refusal(node, str(error)))
+            continue
+        said, place = signed.statement, places.get(node)
+        if said.node is not None and (place is None or place.key != said.node):
+            refused.append(f"node {node}: client {said.client[:16]} binds another node key than the one that it connects with")
             continue
         checks += [(len(offers), check) for check in remaining]
         offers.append((node, signed, answer))

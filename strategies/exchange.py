@@ -7,12 +7,17 @@ back in time has not replied.
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from flwr.app import Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
+from flwr.supercore.primitives.asymmetric import bytes_to_public_key
+
+from ledger.identity import node_digest
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.5  # quick in a simulation; the SuperLink is on this machine or in this process
 MAX_CRASHES = 3
@@ -25,10 +30,11 @@ UNANSWERED = _LOST | {ErrorCode.CLIENT_APP_CRASHED}
 
 @dataclass(frozen=True)
 class Place:
-    """Where a party is connected: the node, and since when (as Flower writes it; empty where it does not say)."""
+    """Where a party is connected: the node, since when (as Flower writes it), and with which node key (its digest); empty: unknown."""
 
     node: int
     since: str = ""
+    key: str = ""
 
 
 Places = Mapping[int, Place]
@@ -38,8 +44,17 @@ Again = Callable[[Message, int], Message]  # a message, addressed to the node at
 def connected(grid: Grid) -> dict[int, Place]:
     """Return the connected nodes."""
     if hasattr(grid, "get_nodes"):  # those of a deployment say since when
-        return {node.node_id: Place(node.node_id, node.last_activated_at) for node in grid.get_nodes()}
+        return {node.node_id: Place(node.node_id, node.last_activated_at, _digest(node.public_key)) for node in grid.get_nodes()}
     return {node: Place(node) for node in grid.get_node_ids()}
+
+
+@lru_cache(maxsize=1024)
+def _digest(public_key: bytes) -> str:
+    """Return the digest of the node key that a SuperLink knows a node by; empty for what a simulation puts in its place."""
+    try:
+        return node_digest(bytes_to_public_key(public_key))
+    except (ValueError, UnsupportedAlgorithm, AttributeError):
+        return ""
 
 
 @dataclass
@@ -55,15 +70,15 @@ class Exchange:
         Returns where the parties are that are connected now.
     again : callable
         Addresses a message to another node, or to the same one once more.
-    excused : collection of int
-        Parties that are asked if they are there, and not waited for if they are not.
+    excused : callable
+        Returns the parties that are asked if they are there, and not waited for if they are not.
     """
 
     grid: Grid
     messages: Mapping[int, Message]
     places: Callable[[], Places]
     again: Again
-    excused: Collection[int] = ()
+    excused: Callable[[], set[int]] = set
     replies: list[Message] = field(default_factory=list)
     _answered: dict[int, str] = field(default_factory=dict)  # by party, the message id that was answered
     _asked: dict[int, Place] = field(default_factory=dict)
@@ -90,7 +105,7 @@ class Exchange:
 
     def _done(self) -> bool:
         waiting = self._waiting()
-        return not waiting or (waiting <= set(self.excused) and not waiting & set(self.places()))
+        return not waiting or (waiting <= self.excused() and not waiting & set(self.places()))
 
     def _ask(self) -> None:
         """Ask whoever is there and was not asked there yet."""

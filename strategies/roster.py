@@ -1,12 +1,13 @@
 """Where the members are: node ids come and go with Flower's processes, keys stay.
 
 A node is known by its enrolment, or says which member it is: it signs the run, its node id and a challenge that was never used before
-with its ledger identity. Of two nodes that show one key, the one that showed it last is the member's.
+with its ledger identity. Of two nodes that show one key, the one that showed it last is the member's. A member that bound a node key is
+at no node that connects with another.
 """
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from logging import WARNING
 
@@ -18,6 +19,7 @@ from flwr.supercore import log
 
 from ledger.errors import FormatError
 from ledger.messages import RECORD, IdentifyReply, IdentifyRequest, identity_claim
+from strategies.desk import Desk
 from strategies.exchange import UNANSWERED, Exchange, Place, connected
 from strategies.recorder import Recorder
 
@@ -36,12 +38,15 @@ class Roster:
         Seconds that a reply is waited for.
     stop : threading.Event
         Ends all waiting.
+    desk : Desk
+        Where a member may have asked for another node key, or to leave.
     """
 
     recorder: Recorder
     grid: Grid
     timeout: float
     stop: threading.Event
+    desk: Desk = field(default_factory=Desk)
     _node_of: dict[int, int] = field(default_factory=dict)
     _client_at: dict[int, int] = field(default_factory=dict)
     _questions: dict[str, tuple[int, IdentifyRequest]] = field(default_factory=dict)  # by message id
@@ -64,19 +69,19 @@ class Roster:
 
     def places(self) -> Mapping[int, Place]:
         """Return where the members are that are connected now, as far as they are known."""
-        here = connected(self.grid)
-        if any(self.node(client) not in here for client in range(len(self.recorder.state.members))):
+        here, active = connected(self.grid), set(self.recorder.state.membership.active) - self._leaving()
+        if any(self.node(client) not in here for client in active):
             self._ask_who(here)
-        return {client: here[node] for client, node in self._node_of.items() if node in here}
+        return {client: here[node] for client, node in self._node_of.items() if node in here and client in active}
 
-    def find(self, count: int, seconds: float) -> int:
-        """Wait until ``count`` members are there, ``seconds`` are over or the run is to stop; returns how many are."""
+    def find(self, count: Callable[[], int], seconds: float) -> int:
+        """Wait until ``count()`` members are there, ``seconds`` are over or the run is to stop; returns how many are."""
         while self._refused:
             self._known.pop(self._refused.pop(), None)
         pause, waited = 0.1, 0.0
         while True:
-            here = len(self.places().keys() & set(self.recorder.state.membership.active))
-            if here >= count or waited >= seconds or self.stop.is_set():
+            here = len(self.places())
+            if here >= count() or waited >= seconds or self.stop.is_set():
                 return here
             self.stop.wait(pause)
             waited += pause
@@ -99,7 +104,7 @@ class Roster:
         """
         addressed = {message.metadata.dst_node_id: message for message in messages}
         by_client = {client: message for node, message in addressed.items() if (client := self.client(node)) is not None}
-        going = Exchange(self.grid, by_client, self.places, self.again, self._away)
+        going = Exchange(self.grid, by_client, self.places, self.again, lambda: self._away | self._leaving())
         replies = going.run(self.timeout, self.stop)
         missing = going.missing()
         self._away = (self._away | missing) - (by_client.keys() - missing)
@@ -152,5 +157,14 @@ class Roster:
         elif said.size > self.recorder.log.size:
             log(WARNING, "client %s has seen a ledger of %d entries, this one has %d: is it an old copy?", said.client[:16], said.size,
                 self.recorder.log.size)  # fmt: skip
-        if said.client in self.recorder.state.keys:
-            self.enter(self.recorder.state.keys.index(said.client), node)
+        state = self.recorder.state
+        client, place = state.membership.number(said.client), self._known.get(node)
+        if client is None:
+            return
+        if place is None or not self.desk.reaches(state, client, place.key):
+            log(WARNING, "client %s is not taken in at node %d: it bound another node key than the one there", said.client[:16], node)
+            return
+        self.enter(client, node)
+
+    def _leaving(self) -> set[int]:
+        return self.desk.leaving(self.recorder.state)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass
 from logging import WARNING
-from typing import Literal
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -24,12 +23,13 @@ from flwr.serverapp.strategy import Result, Strategy
 from flwr.supercore import log
 
 from ledger.canonical import dump_vector, load_vector
-from ledger.entries import SCALARS, TENSOR, Aggregate, AgreementEntry, ClosingEntry, RoundEntry, TestResult
+from ledger.entries import SCALARS, TENSOR, Aggregate, AgreementEntry, ClosingEntry, Outcome, RoundEntry, TestResult
 from ledger.evaluation import Evaluation
 from ledger.judge import Expected, IntVector, add_up, sum_equation
 from ledger.log import Log
 from ledger.messages import RECORD, TrainRequest
 from strategies.beacons import draw
+from strategies.desk import Desk, with_changes
 from strategies.enrolment import enrol
 from strategies.errors import StrategyError
 from strategies.exact_fedavg import server_optimizer, to_arrays
@@ -91,6 +91,8 @@ class Verified(Strategy):
         Set it to end the run cleanly: the round in progress is given up.
     journal : Journal, optional
         What was promised about the next entry before the run was cut off.
+    desk : Desk, optional
+        Where members ask for another node key or to leave, and the operator revokes.
     pause : bool
         Whether a run that is stopped may go on later: its ledger stays open. Otherwise it is closed as interrupted.
     """
@@ -108,6 +110,7 @@ class Verified(Strategy):
         evaluation: Evaluation | None = None,
         stop: threading.Event | None = None,
         journal: Journal | None = None,
+        desk: Desk | None = None,
         pause: bool = False,
     ) -> None:
         self.strategy = strategy
@@ -123,7 +126,7 @@ class Verified(Strategy):
         self._rule = opening.agreement.rule
         self._optimizer = server_optimizer(opening.agreement)
         self._model = model
-        self._pause = pause
+        self._desk, self._pause = desk or Desk(), pause
         self._members: Roster | None = None
         self._round: _Round | None = None
         for aggregate in self.recorder.aggregates:
@@ -160,13 +163,13 @@ class Verified(Strategy):
         result = Result(arrays=initial_arrays or to_arrays(self._rule, self._model))
         if state.closed:
             return result
-        self._members = Roster(self.recorder, grid, wait, self.stop)
+        self._members = Roster(self.recorder, grid, wait, self.stop, self._desk)
         if self.recorder.resumed:
             self.observer.resumed(state)
             result.arrays = to_arrays(self._rule, self._model)
         if not state.rounds and not self.stop.is_set():
             enrol(self.recorder, self.key, self._members, self.observer)
-        while state.rounds < rounds.count and (not state.rounds or state.accepted >= rounds.minimum_accepted) and not state.cut:
+        while self._goes_on():
             self._settle()
             number = state.rounds + 1
             if not self._begin(number) or not self._train(grid, number, result, train_config or ConfigRecord()):
@@ -194,26 +197,40 @@ class Verified(Strategy):
         if self._settling is not None:
             self._settling.follow(ending=ending)
 
-    def _outcome(self) -> Literal["completed", "too-few-accepted", "interrupted"]:
+    def _goes_on(self) -> bool:
+        """Whether another round may follow, as far as the ledger says."""
+        state, rounds = self.recorder.state, self.agreement.rounds
+        another = state.rounds < rounds.count and state.accepted >= rounds.minimum_accepted and state.enough_clients
+        return not state.cut and (not state.rounds or another)
+
+    def _outcome(self) -> Outcome:
         """Say why no further round follows."""
         state, rounds = self.recorder.state, self.agreement.rounds
         if state.rounds and state.accepted < rounds.minimum_accepted:
             return "too-few-accepted"
-        return "completed" if state.rounds == rounds.count else "interrupted"
+        if state.rounds == rounds.count:
+            return "completed"
+        return "too-few-clients" if state.rounds and not state.enough_clients else "interrupted"
 
     def _begin(self, number: int) -> bool:
         """Begin a round, or go on with the one in progress; False when stopped before.
 
         It begins when at least as many members are there as must be accepted.
         """
-        needed, roster = max(1, self.agreement.rounds.minimum_accepted), self._roster
-        here = roster.find(needed, _PATIENCE_SECONDS)
-        if here < needed:
-            self.observer.delayed(f"round {number} waits for clients: {here} are connected, {needed} are needed")
-            roster.find(needed, math.inf)
+        roster = self._roster
+        here = roster.find(self._needed, _PATIENCE_SECONDS)
+        if here < self._needed():
+            self.observer.delayed(f"round {number} waits for clients: {here} are connected, {self._needed()} are needed")
+            roster.find(self._needed, math.inf)
         if not self.stop.is_set():
             self._draw_beacon(number)
         return not self.stop.is_set()
+
+    def _needed(self) -> int:
+        """Return how many members a round waits for: as many as must be accepted, or all that are not about to leave."""
+        state = self.recorder.state
+        staying = len(set(state.membership.active) - self._desk.leaving(state))
+        return min(max(1, self.agreement.rounds.minimum_accepted), staying)
 
     def _train(self, grid: Grid, number: int, result: Result, config: ConfigRecord) -> bool:
         """Do a round; False when it was stopped, and has no entry."""
@@ -304,7 +321,9 @@ class Verified(Strategy):
             aggregate=aggregate,
             test=self._test(),
         )
+        entry = with_changes(entry, self._desk.changes(self.recorder.state))
         self.recorder.append(entry, {item.client: item.statement for item in judgement.accepted})
+        self._desk.granted(entry.changes)
         self._round = None
         self.observer.round_done(
             RoundReport(

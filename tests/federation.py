@@ -50,6 +50,7 @@ from ledger.messages import RECORD, LedgerView, ProveReply, ProveRequest, TrainR
 from ledger.note import Ed25519Signer
 from ledger.state import RunState
 from ledger.verdicts import Reason
+from strategies.desk import Desk
 from strategies.exact_fedavg import ExactFedAvg, server_optimizer
 from strategies.journal import Journal
 from strategies.observer import Observer
@@ -313,6 +314,7 @@ class Federation:
     cosign: Cosign | None = None
     journal: bool = False
     pause: bool = False
+    desk: Desk | None = None
 
     def run(self) -> Run:
         agreement = self.agreement or terms(len(self.clients))
@@ -330,6 +332,7 @@ class Federation:
                 stop=self.stop,
                 journal=Journal(self.folder if self.journal else None),
                 pause=self.pause,
+                desk=self.desk,
             )
             result = strategy.start(self.grid or LocalGrid(list(self.clients), self.order), timeout=self.timeout)
             leaves = [log.entry(index) for index in range(log.size)]

@@ -13,7 +13,7 @@ import typer
 
 from clients.console import LogFormat
 from server.errors import ServerError
-from server.http import Format, Metrics
+from server.http import Format, Metrics, Telling, serve
 
 if TYPE_CHECKING:
     from server.chain.session import Session
@@ -49,7 +49,7 @@ def deploy(run: Run, chain: File = _FILE, dry_run: Dry = False) -> None:
 
     def keep(receipt: dict[str, object]) -> None:
         session.config.deployed(str(receipt["contractAddress"]), int(str(receipt["blockNumber"]))).write(chain)
-        session.console.print(f"contract {receipt['contractAddress']}, operator {account.address}; written into {chain}")
+        session.console.print(f"contract {receipt['contractAddress']}, operator {account.address}; written into {chain}", soft_wrap=True)
 
     with published(run) as ledger:
         session.make(f"deploy/{ledger.run}", session.deployment(ledger, account), account, then=keep)
@@ -171,7 +171,7 @@ def anchor(
         return
     found = anchorer.step()
     if found:
-        session.console.print(f"anchored: {found[0].size} entries, root {found[0].root.hex()}")
+        session.console.print(f"anchored: {found[0].size} entries, root {found[0].root.hex()}", soft_wrap=True)
 
 
 def _open_when_there(chain: Path) -> "Session":
@@ -246,16 +246,15 @@ def witness(
     ),
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8090,
+    chain: File = _FILE,
     metrics: Metrics = "",
     log_format: Format = LogFormat.TEXT,
-    chain: File = _FILE,
 ) -> None:
     """Sign anchors as an elected witness: only of ledgers that grow, and never two that disagree."""
     session = _open(chain)
     from ledger.note import VerifierKey
     from ledger.witness import Witness
     from server.chain.witness import PATH, AnchorWitness, anchor_witness_app
-    from server.http import Telling, serve
 
     federation = session.federation()
     remembered, kept = Witness(state, [], [VerifierKey.parse(key)]), state.with_suffix(".statements.jsonl")

@@ -1,8 +1,8 @@
 """Transactions: each action once, whatever happens to the node, to us, or to the price of gas.
 
-The order is: look whether the action is done; sign with a nonce that stays the action's; keep it (:mod:`server.chain.journal`); send; wait
-for confirmations, sending again what the node forgot and raising the fee where it stays; look again. A transaction that a reorganisation
-took back is sent again, as it is. What is not final when patience ends stays in the journal, and the next call goes on with it.
+The order is: look whether the action is done; sign with a nonce that stays the action's; keep it (:mod:`server.chain.journal`); send;
+wait for confirmations, sending again what the node forgot and raising the fee where it stays; look again. A transaction that a
+reorganisation took back is sent again, as it is. What is not final when patience ends stays in the journal, and the next call goes on.
 """
 
 import time

@@ -22,6 +22,8 @@ from ledger.errors import LedgerError
 from ledger.judge import IntVector
 from ledger.state import RunState
 from server.cosigner import check_addresses
+from server.deployment.changes import Changes
+from server.deployment.desk import FolderDesk
 from server.deployment.home import VARIABLE, Deployment, ServerHome
 from server.deployment.run_log import RunLog, WatchedGrid
 from server.errors import ExitCode, ServerError
@@ -51,8 +53,9 @@ def _run(home: ServerHome, grid: Grid) -> None:
     try:
         deployment = home.deployment()
         plan = plan_of(deployment)
+        desk = FolderDesk(Changes(home.folder), log)
         watched, observer = WatchedGrid(grid, log), RunLog(log, plan.agreement.rule.plan.logit_bits)
-        state = run_federation(plan, home.folder, watched, observer, stop, deployment.verify_backend, resumable=True)
+        state = run_federation(plan, home.folder, watched, observer, stop, deployment.verify_backend, resumable=True, desk=desk)
         home.end(*outcome_of(state))
     except ServerError as error:
         home.end(ExitCode.INTERRUPTED if stop.is_set() else error.exit_code, str(error))
@@ -93,6 +96,9 @@ def outcome_of(state: RunState) -> tuple[ExitCode, str]:
             f"the run ended after round {state.rounds}: {state.accepted} updates were accepted, "
             f"the agreement needs {rounds.minimum_accepted}"
         )
+    if state.closed and state.rounds and not state.enough_clients:
+        left = len(state.membership.active)
+        return ExitCode.FAILED, f"the run ended after round {state.rounds}: {left} clients are left, too few for another"
     if state.closed:
         return ExitCode.INTERRUPTED, f"the run was closed after {state.rounds} of {rounds.count} rounds"
     return ExitCode.INTERRUPTED, (

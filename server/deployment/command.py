@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 from cryptography.hazmat.primitives.asymmetric import ec
-from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from clients.address import is_loopback
 from clients.console import LogFormat, shows_failures
 from clients.keras_models import has_tensorflow
+from server.deployment.admission import Admission
 from server.deployment.anchoring import anchoring
 from server.deployment.door import Door
 from server.deployment.gate import CALLS, SELF_REGISTRATION, check_pair, gate_app, serving
@@ -137,15 +137,14 @@ def _run(
         )
     _allow_many_files()
     calls, door = CALLS | SELF_REGISTRATION if insecure else CALLS, Door()
-    keys = None if insecure else {public_key_to_bytes(key) for key in known.values()}
     with superlink(home, node_keys=not insecure) as link:
-        link.register(known)
-        gate = gate_app(link.address, link.ca, keys, calls, door=door)
+        admission = Admission(home, link, known, telling.events)
+        gate = gate_app(link.address, link.ca, None if insecure else admission.keys, calls, door=door)
         telling.count(gate)
         with serving(gate, host, port, certs, key, door), Health(home, link, certs) as health, telling.about(health):
-            text = f"listening at {host}:{port}" if insecure else f"{len(known)} node keys are known; listening at {host}:{port}"
-            telling.events.info("listening", text, host=host, port=port, node_keys=len(known))
-            return _watch(home, link, link.start_run(), stop, telling, health)
+            text = f"listening at {host}:{port}" if insecure else f"{len(admission.keys)} node keys are known; listening at {host}:{port}"
+            telling.events.info("listening", text, host=host, port=port, node_keys=len(admission.keys))
+            return _watch(home, link, link.start_run(), stop, telling, health, admission)
 
 
 def _close(home: ServerHome, deployment: Deployment) -> tuple[ExitCode, str]:
@@ -170,7 +169,9 @@ class _EndedError(ServerError):
         self.exit_code = code
 
 
-def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, telling: Telling, health: Health) -> tuple[ExitCode, str]:
+def _watch(
+    home: ServerHome, link: SuperLink, run: int, stop: threading.Event, telling: Telling, health: Health, admission: Admission
+) -> tuple[ExitCode, str]:
     """Show what happens until the run has ended; returns how.
 
     Raises
@@ -183,6 +184,7 @@ def _watch(home: ServerHome, link: SuperLink, run: int, stop: threading.Event, t
         runs = home.app_runs()
         outcome, gone, began = home.outcome(), began and not runs, began or runs
         telling.follow(health)
+        admission.look()
         if outcome is not None:
             return outcome
         turn += 1

@@ -3,9 +3,9 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from flwr.app import Message
+from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 
 from clients.event_log import EventFile
@@ -103,9 +103,9 @@ class WatchedGrid(SelectedGrid):
         self._log = log
         self._asked: dict[str, tuple[str, float]] = {}
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever it is
-        """Pass on what a deployment's grid has beside: it says since when a node is connected."""
-        return getattr(self._grid, name)
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        """Pass on: a deployment's grid says since when a node is connected, and with which node key."""
+        return self._grid.get_nodes()
 
     def get_node_ids(self) -> Iterable[int]:
         """Pass on."""

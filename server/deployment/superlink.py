@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +12,7 @@ import tomli_w
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.cli.build import build_fab_from_files
 from flwr.common.serde import fab_to_proto
-from flwr.proto.control_pb2 import ListNodesRequest, ListRunsRequest, RegisterNodeRequest, StartRunRequest
+from flwr.proto.control_pb2 import ListNodesRequest, ListRunsRequest, RegisterNodeRequest, StartRunRequest, UnregisterNodeRequest
 from flwr.supercore.constant import NodeStatus
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
@@ -69,10 +69,13 @@ class SuperLink:
         """Whether its process runs."""
         return self._process.poll() is None
 
-    def register(self, members: Mapping[str, ec.EllipticCurvePublicKey]) -> None:
-        """Let the holders of these node keys in, and nobody else."""
-        for name, key in members.items():
-            self._control.RegisterNode(RegisterNodeRequest(public_key=public_key_to_bytes(key), name=name))
+    def admit(self, name: str, key: ec.EllipticCurvePublicKey) -> int:
+        """Let the holder of a node key in; returns Flower's id for the node."""
+        return int(self._control.RegisterNode(RegisterNodeRequest(public_key=public_key_to_bytes(key), name=name)).node_id)
+
+    def cut(self, node: int) -> None:
+        """Let a node in no more; what it says from now on is refused."""
+        self._control.UnregisterNode(UnregisterNodeRequest(node_id=node))
 
     def clients(self) -> dict[str, bool]:
         """Return whether each client that is known is connected, by the name of its node key; by its node's number without keys.

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from flwr.app import Context, RecordDict
 
+from clients.command import _account
 from clients.errors import ClientError, MemberError
+from clients.home import ClientHome
 from clients.member import Member
 from clients.memory import MemberState
 from clients.settings import local_data, member_from
@@ -33,6 +35,33 @@ def test_seed_makes_clients_repeatable_and_different() -> None:
     assert members[0].secret == members[2].secret != members[1].secret
     assert all(member.deterministic for member in members)
     assert member_from(context({"partition-id": 0}), {"seed": 8}).secret != members[0].secret
+
+
+ACCOUNTS = " ".join("0x" + f"{number:02X}" * 20 for number in (171, 18))
+
+
+def test_each_client_of_a_simulation_has_its_own_account() -> None:
+    members = [member_from(context({"partition-id": number, "num-partitions": 3}), {"accounts": ACCOUNTS}) for number in range(3)]
+    assert [member.account for member in members] == ["0x" + "ab" * 20, "0x" + "12" * 20, None]
+
+
+def test_a_server_cannot_say_where_a_client_is_paid() -> None:
+    assert member_from(context({}, {"accounts": ACCOUNTS})).account is None
+
+
+@pytest.mark.parametrize("text", ["0x12", "12" * 20, "0x" + "zz" * 20, "0x" + "12" * 21])
+def test_an_account_that_is_none(text: str) -> None:
+    with pytest.raises(MemberError, match="give 0x and 40 hexadecimal digits"):
+        member_from(context({"accounts": text}))
+
+
+def test_an_account_is_said_once_and_kept(tmp_path: Path) -> None:
+    home = ClientHome(tmp_path)
+    assert _account(home, None) == ""
+    assert _account(home, "0x" + "AB" * 20) == _account(home, None) == "0x" + "ab" * 20
+    (tmp_path / "account").write_text("elsewhere", encoding="utf-8")
+    with pytest.raises(MemberError, match="give 0x and 40 hexadecimal digits"):
+        _account(home, None)
 
 
 def test_without_a_seed_nothing_is_repeatable() -> None:

@@ -94,5 +94,6 @@ def test_a_table_of_what_was_settled() -> None:
     table = settlements_table([encode_entry(EXAMPLES["enrolment"]), encode_entry(EXAMPLES["settlement"])])
     assert table is not None
     cells = [next(iter(column.cells)) for column in table.columns]
+    assert cells[1] == "0xabab…abab"
     assert cells[2:] == ["1", "-7", "0", "340282366920938463463374607431768211455", "0", "no-reply"]
     assert settlements_table([encode_entry(EXAMPLES["enrolment"])]) is None

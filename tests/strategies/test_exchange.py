@@ -79,7 +79,7 @@ def question(party: int) -> Message:
 def ask(parties: Mapping[int, Party], seconds: float = 20.0, excused: Iterable[int] = ()) -> tuple[Exchange, Turns]:
     """Ask everybody; returns the exchange when it is over, with the grid."""
     grid = Turns(parties)
-    going = Exchange(grid, {party: question(party) for party in parties}, grid.places, again, set(excused))
+    going = Exchange(grid, {party: question(party) for party in parties}, grid.places, again, lambda: set(excused))
     going.run(seconds, threading.Event())
     return going, grid
 

@@ -83,14 +83,14 @@ def signing(number: int, **changes: object) -> Answer:
 
 def test_members_are_found_wherever_they_are(recorder: Recorder, members: list[Lasting]) -> None:
     roster = roster_of(recorder, [members[1].app(), Lasting(7).app(), members[0].app()])
-    assert roster.find(2, 5) == 2
+    assert roster.find(lambda: 2, 5) == 2
     assert [roster.node(client) for client in (0, 1)] == [102, 100]
     assert [roster.client(node) for node in (100, 101, 102)] == [1, None, 0]
 
 
 def test_a_member_that_was_not_seen_yet_has_no_node(recorder: Recorder, members: list[Lasting]) -> None:
     roster = roster_of(recorder, [members[1].app()])
-    assert roster.find(2, 0.3) == 1
+    assert roster.find(lambda: 2, 0.3) == 1
     assert roster.node(0) < 0
     assert roster.client(roster.node(0)) == 0
 
@@ -98,7 +98,7 @@ def test_a_member_that_was_not_seen_yet_has_no_node(recorder: Recorder, members:
 def test_a_member_says_how_much_it_has_seen(recorder: Recorder, members: list[Lasting]) -> None:
     """So the next view proves consistency from there, whatever was lost in between."""
     roster = roster_of(recorder, [one.app() for one in members])
-    roster.find(2, 5)
+    roster.find(lambda: 2, 5)
     assert [recorder.view(100 + place).old_size for place in (0, 1)] == [1, 2]
 
 
@@ -115,7 +115,7 @@ FORGED: dict[str, Answer] = {
 @pytest.mark.parametrize("case", FORGED)
 def test_nobody_is_taken_for_another(case: str, recorder: Recorder, members: list[Lasting]) -> None:
     roster = roster_of(recorder, [Says(FORGED[case])])
-    assert roster.find(1, 0.3) == 0
+    assert roster.find(lambda: 1, 0.3) == 0
     assert roster.client(100) is None
 
 
@@ -137,8 +137,8 @@ def test_a_member_that_failed_to_say_who_it_is_is_asked_again_in_the_next_round(
         return signing(0)(request, node)
 
     roster = roster_of(recorder, [Says(first_fails)])
-    assert roster.find(1, 0.5) == 0
-    assert roster.find(1, 5) == 1
+    assert roster.find(lambda: 1, 0.5) == 0
+    assert roster.find(lambda: 1, 5) == 1
 
 
 def test_each_challenge_is_new(recorder: Recorder, members: list[Lasting]) -> None:

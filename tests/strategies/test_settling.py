@@ -11,16 +11,19 @@ import pytest
 from ledger.agreement import Agreement
 from ledger.archive import ArchiveReader
 from ledger.audit import Trust, audit
+from ledger.backup import backup
 from ledger.canonical import digest
 from ledger.checkpoint import Checkpoint
 from ledger.entries import ClosingEntry, RoundEntry, SettlementEntry, encode_entry
 from ledger.errors import VerificationError
 from ledger.evaluation import Evaluation
 from ledger.export import write_export
+from ledger.fsck import fsck
 from ledger.log import Log
 from ledger.report import Check, Report
 from ledger.settlement import Score, claims
 from ledger.state import RunState
+from server.log_view import entry_line
 from strategies.errors import StrategyError
 from strategies.observer import Observer, RoundReport
 from strategies.settling import Settling
@@ -85,6 +88,17 @@ def test_a_licence_is_earned_in_each_round(folder: Path) -> None:
     licensed = run.state.keys.index(key_of(0))
     for entry in settlements(run):
         assert [int(line.licence) for line in entry.clients] == [14 if line.client == licensed else 0 for line in entry.clients]
+
+
+def test_the_other_tools_know_a_settlement(folder: Path, tmp_path: Path) -> None:
+    run = run_of(folder, settling_terms(2))
+    found = fsck(folder)
+    assert (found.damaged, found.entries) == (0, len(run.entries))
+    lines = [entry_line(index, leaf) for index, leaf in enumerate(run.leaves)]
+    assert lines[-2].split() == ["6", "settlement", "1:", "rounds", "1", "to", "2,", *lines[-2].split()[7:]]
+    assert f"{settlements(run)[0].total} earned, 0 lost" in lines[-2]
+    backup(folder, tmp_path / "copy")
+    assert fsck(tmp_path / "copy").damaged == 0
 
 
 def test_without_the_evaluation_set_the_audit_says_what_it_did_not_recompute(folder: Path, tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch, superlink(home, node_keys=True) as link:
         patch.setattr(supervise, "GRACE_SECONDS", 2.0)
         patch.setattr(health_module, "EVERY_SECONDS", 0.2)
-        link.register(read_members(folder))
+        for name, public in read_members(folder).items():
+            link.admit(name, public)
         gate = gate_app(link.address, link.ca)
         gate.add_middleware(Metered, metrics=HttpMetrics(registry, ["health", *(f"v1/fleet/{call}" for call in CALLS)]))
         run_metrics, urls = RunMetrics(registry), (f"http://127.0.0.1:{ports[0]}", f"https://127.0.0.1:{ports[1]}")
