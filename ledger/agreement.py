@@ -14,13 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ledger.cosignature import CosignatureVerifier
 from ledger.data_terms import DataTerms
 from ledger.errors import FormatError
 from ledger.note import VerifierKey
 from ledger.schema import Hex32, Name, Section, absent, explain, kebab
+from ledger.settlement_terms import MAX_EXACT_SHAPLEY, Settlement
 from zk.errors import RuleError
 from zk.rule import Loss, Plan, Rule
 
@@ -33,10 +34,6 @@ MAX_WEIGHTS = 1 << 26  # an update of so many is as much as an audit reads of on
 MAX_PROVED_VALUES = 1 << 24  # hidden values of a round: whoever proves or verifies holds as many at a time
 DROPOUTS = {0.0: 0, 0.2: 5, 0.5: 2}  # a rate, and one of how many units that is
 MAX_WITNESSES = 16  # the signatures that every reader of notes accepts
-MAX_EXACT_SHAPLEY = 10  # participants: a round then has 1024 coalitions
-SETTLED_BYTES = 512  # of one client in a settlement entry, at most
-# smallest units of a currency: beyond 2^53, which canonical JSON has no integers for, so that it is written as text
-Price = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value), Field(pattern=r"^(0|[1-9][0-9]{0,29})$")]
 
 
 class Federation(Section):
@@ -181,28 +178,6 @@ class Witnesses(Section):
     quorum: int = Field(default=0, ge=0)
 
 
-class Settlement(Section):
-    """What is paid for, and what is lost, every ``epoch`` rounds: amounts are integers in the smallest unit of a currency.
-
-    ``pot`` is shared, for each round with an aggregate, by the ``method``'s scores of the proved updates on the evaluation set whose
-    digest is ``evaluation`` (:mod:`ledger.contribution`). A score pays nothing below ``threshold`` per cent of the mean positive score,
-    or within ``deviations`` standard errors of zero; without a proof of training, an update that points where another does, their cosine
-    above ``similarity`` per cent, is a copy and scores nothing. ``licences`` are prices by client for each round that its data was used
-    in, ``penalty`` is lost for each false contribution, ``missed`` for each obligation that the server says was missed.
-    """
-
-    epoch: int = Field(ge=1, le=100_000)
-    evaluation: Hex32
-    pot: Price = "0"
-    method: Literal["shapley", "gtg-shapley", "leave-one-out"]
-    threshold: int = Field(default=10, ge=0, le=100)
-    deviations: int = Field(default=2, ge=0, le=10)
-    similarity: int = Field(default=99, ge=50, le=100)
-    licences: dict[Hex32, Price] = Field(default_factory=dict)
-    penalty: Price = "0"
-    missed: Price = "0"
-
-
 class Agreement(Section):
     """The whole agreement, with nothing left implicit (build one with :func:`read` or :func:`complete`)."""
 
@@ -265,7 +240,8 @@ class Agreement(Section):
             rule = self.rule
         except RuleError as error:
             raise ValueError(f"training or fixed-point: {error}") from error
-        _require_settlement(self.settlement, federation.clients, rounds.participants, rule)
+        if self.settlement is not None:
+            self.settlement.check(federation.clients, rounds.participants, rule)
         _require(
             self.row_width <= MAX_ROW_WIDTH,
             f"model.layers begins with {self.model.layers[0]} features; a commitment row holds {MAX_ROW_WIDTH - LABEL_SLOTS - 1}",
@@ -392,26 +368,6 @@ def _require_witnesses(keys: tuple[str, ...]) -> None:
         except FormatError as error:
             raise ValueError(f"witnesses.keys.{place}: {error}") from error
     _require(len(set(publics)) == len(publics), "witnesses.keys lists a key twice: it would count twice")
-
-
-def _require_settlement(settlement: Settlement | None, clients: int, participants: int, rule: Rule) -> None:
-    if settlement is None:
-        return
-    _require(
-        settlement.method != "shapley" or participants <= MAX_EXACT_SHAPLEY,
-        f"settlement.method is shapley, which takes at most {MAX_EXACT_SHAPLEY} rounds.participants: choose gtg-shapley",
-    )
-    # values of single samples, over the denominators of an epoch, must stay exact 64-bit integers
-    worst = rule.layers[-1] << 2 * (1 + max(rule.plan.output_error_bits, rule.plan.limb_bits))
-    _require(
-        2 * worst * math.lcm(*range(1, MAX_EXACT_SHAPLEY + 1)) * settlement.epoch < 2**63,
-        "the scores of an epoch do not fit 64 bits: shorten settlement.epoch",
-    )
-    lines = min(clients, participants * (settlement.epoch + 1))
-    _require(
-        SETTLED_BYTES * lines <= 62_600,
-        f"a settlement of {lines} clients does not fit an entry of 65,535 bytes: shorten settlement.epoch",
-    )
 
 
 def _require(condition: bool, message: str) -> None:

@@ -20,11 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ledger.aggregation import ServerOptimizer
-from ledger.agreement import Agreement, Settlement
+from ledger.agreement import Agreement
 from ledger.entries import RoundEntry
 from ledger.errors import FormatError
 from ledger.evaluation import Evaluation
 from ledger.settlement import Score, counts
+from ledger.settlement_terms import Settlement
 from ledger.shapley import Game, Values, gtg_shapley, leave_one_out, shapley
 
 IntVector = npt.NDArray[np.int64]

@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ledger import merkle
-from ledger.agreement import Agreement, Settlement
+from ledger.agreement import Agreement
 from ledger.entries import CommitmentsEntry, EnrolmentStatement, RoundEntry, Settled, SettlementEntry, Verdict
 from ledger.errors import VerificationError
+from ledger.settlement_terms import Settlement
 from ledger.verdicts import Reason
 
 FAULTS = frozenset(

@@ -19,7 +19,6 @@ import numpy.typing as npt
 from zk.hashing import expand
 
 IntVector = npt.NDArray[np.int64]
-MAX_EXACT = 10
 MAX_PAIRS = 32
 KEPT = 1 << 23  # numbers that are remembered: 64 MiB
 BETWEEN, WITHIN, CONVERGED = 1_000_000, 1_000, 20

@@ -5,6 +5,7 @@ import signal
 import threading
 from pathlib import Path
 
+import httpx
 import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -57,6 +58,8 @@ def _run(home: ServerHome, grid: Grid) -> None:
         home.end(ExitCode.INTERRUPTED if stop.is_set() else error.exit_code, str(error))
     except (ClientError, LedgerError, ZkError) as error:
         home.end(ExitCode.UNUSABLE, str(error))
+    except httpx.HTTPError as error:
+        home.end(ExitCode.AGAIN, f"Flower's SuperLink does not answer ({error or type(error).__name__}): the same command goes on")
     except Exception as error:
         home.end(ExitCode.FAILED, f"{type(error).__name__}: {error}; the details are in {home.folder / 'superlink.log'}")
         raise

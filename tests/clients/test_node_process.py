@@ -1,6 +1,8 @@
 """The process of a message: the installed app runs, whatever the server's bundle says, and the owner can read what happened."""
 
 import importlib
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,21 @@ def test_each_message_is_a_line_in_the_log(home: ClientHome) -> None:
     assert first.message.endswith("(proving 1.2 s)")
     assert (second.event, second.level) == ("message-refused", "warning")
     assert second.message == "train of round 3: refused: the ledger does not extend what this client saw"
+
+
+def test_messages_are_answered_one_at_a_time(home: ClientHome) -> None:
+    """A process that a killed SuperNode left behind, and that of the SuperNode after it: the second one sees what the first one signed."""
+    inside, most = [0], [0]
+
+    def app(question: Message, context: Context) -> Message:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.05)
+        inside[0] -= 1
+        return Message(RecordDict(), reply_to=question)
+
+    questions = [message() for _ in range(4)]
+    context = Context(run_id=1, node_id=7, node_config={}, state=RecordDict(), run_config={})
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda question: LoggedApp(app, home)(question, context), questions))
+    assert most == [1]
