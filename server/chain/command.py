@@ -13,7 +13,7 @@ import typer
 
 from clients.console import LogFormat
 from server.errors import ServerError
-from server.http import Format, Metrics, Telling, serve
+from server.http import Format, Metrics
 
 if TYPE_CHECKING:
     from server.chain.session import Session
@@ -255,6 +255,7 @@ def witness(
     from ledger.note import VerifierKey
     from ledger.witness import Witness
     from server.chain.witness import PATH, AnchorWitness, anchor_witness_app
+    from server.http import Telling, serve
 
     federation = session.federation()
     remembered, kept = Witness(state, [], [VerifierKey.parse(key)]), state.with_suffix(".statements.jsonl")

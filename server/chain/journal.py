@@ -4,7 +4,10 @@ An action (``anchor/17``, say) has one nonce until one of its transactions is fi
 for it, at most one can happen.
 """
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,7 +27,7 @@ class Sent:
 
 
 class Journal:
-    """A small JSON file.
+    """A small JSON file, which several processes may use at once.
 
     Parameters
     ----------
@@ -39,30 +42,39 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.open()
+
+    def open(self) -> dict[str, Sent]:
+        """Return what is on its way, by action."""
         try:
-            found = json.loads(path.read_bytes()) if path.exists() else {}
-            self.open = {action: Sent(**fields) for action, fields in found.items()}
+            found = json.loads(self._path.read_bytes()) if self._path.exists() else {}
+            return {action: Sent(**fields) for action, fields in found.items()}
         except (OSError, ValueError, TypeError) as error:
-            raise ServerError(f"{path} cannot be read ({error}): move it away when no transaction is on its way") from error
+            raise ServerError(f"{self._path} cannot be read ({error}): move it away when no transaction is on its way") from error
 
     def put(self, action: str, sent: Sent) -> None:
         """Keep an action, on disk when this returns."""
-        self.open[action] = sent
-        self._save()
+        with self._changed() as known:
+            known[action] = sent
 
     def drop(self, action: str) -> None:
         """Forget an action."""
-        if self.open.pop(action, None) is not None:
-            self._save()
+        with self._changed() as known:
+            known.pop(action, None)
 
     def next_nonce(self, sender: str, on_chain: int) -> int:
         """Return a nonce that nothing on its way uses."""
-        taken = {sent.nonce for sent in self.open.values() if sent.sender == sender}
+        taken = {sent.nonce for sent in self.open().values() if sent.sender == sender}
         nonce = on_chain
         while nonce in taken:
             nonce += 1
         return nonce
 
-    def _save(self) -> None:
-        fields = {action: asdict(sent) for action, sent in self.open.items()}
-        write_durably(self._path, json.dumps(fields, indent=1).encode())
+    @contextmanager
+    def _changed(self) -> Iterator[dict[str, Sent]]:
+        """Change the file while nobody else does."""
+        with self._path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            known = self.open()
+            yield known
+            write_durably(self._path, json.dumps({action: asdict(sent) for action, sent in known.items()}, indent=1).encode())

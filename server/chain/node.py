@@ -122,8 +122,8 @@ class Node:
             It is not final when patience ended, or the node is away. Call again.
         """
         ends, bumped = time.monotonic() + self.config.patience, time.monotonic()
+        sent = self.journal.open().get(action)
         while True:
-            sent = self.journal.open.get(action)
             if sent is None:
                 self._tidy(account.address)
                 if done is not None and self.ask(done):
@@ -143,6 +143,7 @@ class Node:
             elif self._count(sent.sender) > sent.nonce:
                 if self._receipt(sent) is None:  # the nonce was used for something else: begin anew, if it is still to be done
                     self.journal.drop(action)
+                    sent = None
                 continue
             else:
                 self._broadcast(sent)
@@ -156,7 +157,7 @@ class Node:
     def _tidy(self, sender: str) -> None:
         """Deal with what a process that was killed left: forget what was mined, send the rest again, so that no nonce stays empty."""
         count = self._count(sender)
-        for action, sent in list(self.journal.open.items()):
+        for action, sent in self.journal.open().items():
             if sent.sender == sender and sent.nonce < count:
                 self.journal.drop(action)
             elif sent.sender == sender:

@@ -153,8 +153,10 @@ def test_a_reorganisation_under_a_waiting_transaction_loses_nothing(begun: Deplo
     def reorganised(node: Node, receipt: Any) -> bool:  # noqa: ANN401
         turns[0] += 1
         if turns[0] == 1:  # the block with our transaction, and all on it, are replaced by empty ones
+            begun.anvil.rpc("evm_setIntervalMining", 0)
             head = int(begun.anvil.rpc("eth_blockNumber"), 16)
             begun.anvil.rpc("anvil_reorg", head - receipt["blockNumber"] + 1, [])
+            begun.anvil.rpc("evm_setIntervalMining", 1)
         return confirmed(node, receipt)
 
     monkeypatch.setattr(Node, "_confirmed", reorganised)
@@ -326,7 +328,7 @@ def test_a_transaction_that_nobody_mines_is_offered_for_more(tmp_path: Path, mon
         call = node.web3.eth.contract(abi=found["abi"], bytecode=found["bytecode"]).constructor(tuple(world_terms))
         with pytest.raises(Unreachable, match="on its way"):
             node.send("deploy", call, OPERATOR)
-        sent = node.journal.open["deploy"]
+        sent = node.journal.open()["deploy"]
         assert len(sent.raws) > 1
         assert anvil.rpc("txpool_status")["pending"] == "0x1", "one nonce, one transaction"
         anvil.mine()
