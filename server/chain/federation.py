@@ -10,11 +10,13 @@ from web3 import Web3
 from web3.contract.contract import ContractFunction
 
 from server.chain.artifacts import artifact
+from server.chain.errors import Refused
 from server.chain.node import Node
 from server.chain.statements import Domain, Signature
 from server.errors import ServerError
 
 _BLOCKS = 5_000  # nodes limit how many blocks one question may be about
+_CANDIDATES = 16
 _NOTHING = bytes(32)
 TERMS = (
     ("token", "operator", "beneficiary", "run", "log_digest", "agreement", "terms", "rule"),
@@ -98,6 +100,20 @@ class Federation:
             if _anchor(event).digest == head:
                 return _anchor(event)
         raise ServerError("the node does not show the event of the last anchor: use a node with the contract's logs, and check 'block'")
+
+    def epochs(self) -> list[int]:
+        """Return the epochs for which a settlement was ever proposed."""
+        return sorted({event["args"]["epoch"] for event in self._events("Proposed", stop_at=None)})
+
+    def candidates(self) -> list[str]:
+        """Return the candidates for witness."""
+        found: list[str] = []
+        for place in range(_CANDIDATES):
+            try:
+                found.append(self.get("candidates", place))
+            except Refused:  # past the end of the list
+                break
+        return found
 
     def now(self) -> int:
         """Return the time of the last block."""

@@ -76,6 +76,9 @@ class Session:
         then: Callable[[Any], None] | None = None,
     ) -> bool:
         """Make a call and show what it took; a dry run only shows it. Returns whether it is done."""
+        if self.dry and done is not None and self.node.ask(done):
+            self.console.print(f"{action.split('/')[0]}: done already")
+            return True
         if self.dry:
             quote = self.node.quote(call, account.address, value)
             self.console.print(f"[bold]{quote.call}[/bold]", soft_wrap=True)

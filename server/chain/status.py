@@ -52,11 +52,15 @@ def check(session: Session, run: Path) -> ExitCode:
         for epoch, (_, entry) in ledger.settlements().items():
             due = federation.get("due", epoch)
             if due and federation.get("root", epoch) != bytes(32):
-                if (federation.get("root", epoch), federation.get("penalties", epoch)) != roots_of(entry):
+                total = federation.get("remaining", epoch) if due > federation.now() else int(entry.total)
+                if (federation.get("root", epoch), federation.get("penalties", epoch), total) != (*roots_of(entry), int(entry.total)):
                     found.append(f"the settlement of epoch {epoch} on the chain is not the ledger's: challenge it")
                 paid = int(entry.total) - federation.get("remaining", epoch)
                 state = "challenged" if due == NEVER else "final" if due <= federation.now() else "proposed"
                 session.console.print(f"epoch {epoch}: {state}, {paid:,} of {int(entry.total):,} paid")
+        for epoch in set(federation.epochs()) - set(ledger.settlements()):
+            if federation.get("due", epoch) and federation.get("root", epoch) != bytes(32):
+                found.append(f"the ledger has no settlement of epoch {epoch}, the chain has: challenge it")
         for key, account in ledger.accounts().items():
             bound = federation.get("ledger_key", address(account)).hex()
             if bound != key:
