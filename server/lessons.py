@@ -118,10 +118,24 @@ _CALLS = {
     "unbond": ("unbond", "unbond --keep 1000"),
     "withdraw": ("withdraw --dry-run", "withdraw"),
     "close": ("close",),
+    "licence deploy": ("licence deploy",),
+    "licence offer": (f"licence offer --data {'9f3e' * 16} --terms terms.txt --price 100 --rule {'1ab0' * 16}",),
+    "licence buy": ("licence buy 0 --rounds 20 --days 30",),
+    "licence proven": ("licence proven run 0 > mine.json",),
+    "licence release": ("licence release 0 one.json two.json three.json",),
+    "licence reclaim": ("licence reclaim 0",),
+    "licence retire": ("licence retire 0",),
+    "licence status": ("licence status",),
     "witness": ("witness --log 'federation.example/hospitals+…'",),
     "status": ("status run",),
 }
-_WRITES = {"status": "nothing", "decide": "a signed decision to standard output", "witness": "what it signed into --state"}
+_WRITES = {
+    "status": "nothing",
+    "licence status": "nothing",
+    "decide": "a signed decision to standard output",
+    "licence proven": "a signed statement to standard output",
+    "witness": "what it signed into --state",
+}
 for _name, _examples in _CALLS.items():
     _lines = tuple(f"lunaria chain {example}" for example in _examples)
     LUNARIA[f"chain {_name}"] = Lesson(_lines, _WRITES.get(_name, _ON_CHAIN), _CODES)

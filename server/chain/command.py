@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clients.console import LogFormat
+from server.chain.licence_command import licence_app
 from server.chain.options import FILE, Dry, Epoch, File, Run, Signed, opened
 from server.errors import ServerError
 from server.http import Format, Metrics
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from server.chain.session import Session
 
 chain_app = typer.Typer(help="Stakes, anchors and rewards on Ethereum (docs/chain.md).", no_args_is_help=True)
+chain_app.add_typer(licence_app, name="licence")
 
 _INTERVAL = 5.0
 

@@ -22,6 +22,8 @@ def show(session: Session) -> None:
     for name, value in _facts(federation):
         table.add_row(f"[bold]{name}[/bold]", value)
     session.console.print(table)
+    for name, view in (("agreement", "agreement"), ("training rule", "rule")):  # whole, however narrow the terminal
+        session.console.print(f"[bold]{name}[/bold]  {federation.get(view).hex()}", soft_wrap=True)
 
 
 def _facts(federation: Federation) -> list[tuple[str, str]]:
