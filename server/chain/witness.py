@@ -11,17 +11,13 @@ from pathlib import Path
 
 from eth_account.signers.local import LocalAccount
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 from ledger import note
 from ledger.checkpoint import parse_checkpoint
 from ledger.witness import Answer, Witness
-from ledger.witnessing import MAX_REQUEST_SIZE, AddCheckpoint
+from ledger.witnessing import AddCheckpoint
 from server.chain.statements import Domain, Signature, log_digest, sign, signer
-from server.witness_app import BODY_SECONDS, read_body
+from server.witness_app import posted
 
 PATH, HEADER = "/sign-anchor", "Lunaria-Operator"
 
@@ -70,18 +66,7 @@ class AnchorWitness:
 
 def anchor_witness_app(witness: AnchorWitness) -> Starlette:
     """Return the application: ``POST /sign-anchor``, and nothing else."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            body = await read_body(request, MAX_REQUEST_SIZE, BODY_SECONDS)
-        except TimeoutError:
-            return PlainTextResponse("the request took too long\n", 408, {"Connection": "close"})
-        if body is None:
-            return PlainTextResponse(f"a request is at most {MAX_REQUEST_SIZE} bytes\n", 413, {"Connection": "close"})
-        found = await run_in_threadpool(witness.sign, body, request.headers.get(HEADER, ""))
-        return Response(found.body, found.status, {"Content-Type": found.media_type})
-
-    return Starlette(routes=[Route(PATH, answer, methods=["POST"])])
+    return Starlette(routes=[posted(PATH, lambda body, headers: witness.sign(body, headers.get(HEADER, "")))])
 
 
 def to_hex(signature: Signature) -> str:
