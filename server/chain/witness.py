@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 
 from ledger import note
 from ledger.checkpoint import parse_checkpoint
+from ledger.errors import FormatError, StorageError
 from ledger.witness import Answer, Witness
 from ledger.witnessing import AddCheckpoint
 from server.chain.statements import Domain, Signature, log_digest, sign, signer
@@ -42,14 +43,14 @@ class AnchorWitness:
         self._witness, self._account, self._domain, self._operator, self._kept = witness, account, domain, operator, kept
 
     def sign(self, body: bytes, header: str) -> Answer:
-        """Answer a request."""
+        """Answer a request; raises StorageError where nothing can be kept, and then signs nothing."""
         try:
             checkpoint = parse_checkpoint(note.parse(AddCheckpoint.parse(body).checkpoint).text)
             statement = self._domain.anchor(log_digest(checkpoint.origin), checkpoint.size, checkpoint.root)
             by_operator = from_hex(header)
             if signer(statement, by_operator).lower() != self._operator.lower():
                 return Answer(403, b"not signed by the operator\n")
-        except ValueError as error:
+        except (ValueError, FormatError) as error:
             return Answer(400, f"{error}\n".encode())
         self._keep({"size": checkpoint.size, "root": checkpoint.root.hex(), "signature": to_hex(by_operator)})
         answer = self._witness.add_checkpoint(body)
@@ -58,10 +59,13 @@ class AnchorWitness:
         return Answer(200, f"{to_hex(sign(statement, self._account))}\n".encode())
 
     def _keep(self, line: dict[str, object]) -> None:
-        with self._kept.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self._kept.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageError(f"cannot write {self._kept}: {error.strerror}") from error
 
 
 def anchor_witness_app(witness: AnchorWitness) -> Starlette:
