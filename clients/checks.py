@@ -1,10 +1,12 @@
 """What a client reads from the entries and requests that the server shows it."""
 
 from clients.errors import MemberError
+from ledger import merkle
 from ledger.agreement import Agreement
 from ledger.canonical import digest, dump_vector
+from ledger.checkpoint import Checkpoint
 from ledger.entries import AgreementEntry, CommitmentsEntry, EnrolmentEntry, Entry, RoundEntry, decode_entry
-from ledger.messages import ProveRequest, TrainRequest
+from ledger.messages import ProveRequest, RevealRequest, TrainRequest
 from zk.sgd import flatten, initial_weights
 
 
@@ -42,6 +44,23 @@ def commits_to(entry: Entry, statement: bytes) -> bool:
         found = (verdict.contribution for verdict in entry.verdicts if verdict.accepted)
         return any(reference is not None and reference.digest == digest(statement) for reference in found)
     return False
+
+
+def enrolment_over(request: RevealRequest, checkpoint: Checkpoint, agreement: Agreement) -> bool:
+    """Whether nobody can enrol after this checkpoint: all have, or its last entry is an enrolment that says that it is the last one.
+
+    Raises
+    ------
+    LedgerError
+        What is shown as the last entry is none, or is not that of this checkpoint.
+    """
+    if checkpoint.size > agreement.federation.clients:
+        return True
+    if not request.last:
+        return False
+    merkle.verify_inclusion(merkle.leaf_hash(request.last), checkpoint.size - 1, checkpoint.size, request.last_inclusion, checkpoint.root)
+    entry = decode_entry(request.last)
+    return isinstance(entry, EnrolmentEntry) and entry.last
 
 
 def round_after(entry: Entry) -> int:

@@ -13,7 +13,16 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from clients.checks import agreement_entry, commits_to, first_model, model_in, nonces_by_client, round_after, settlements_after
+from clients.checks import (
+    agreement_entry,
+    commits_to,
+    enrolment_over,
+    first_model,
+    model_in,
+    nonces_by_client,
+    round_after,
+    settlements_after,
+)
 from clients.commitments import client_key, commit_data, data_blinds, prove_enrolment
 from clients.errors import MemberError
 from clients.memory import MemberState, question
@@ -29,6 +38,7 @@ from ledger.entries import (
     TRAINING_PROOF,
     CommitmentsEntry,
     ContributionStatement,
+    EnrolmentEntry,
     EnrolmentStatement,
     ProofStatement,
     Reference,
@@ -191,13 +201,17 @@ class Member:
         entry = decode_entry(view.entry)
         if not commits_to(entry, state.statement) or request.round != round_after(entry):
             raise MemberError("the ledger does not hold this client's last statement: it keeps its nonce")
+        if isinstance(entry, EnrolmentEntry) and not enrolment_over(request, checkpoint, state.opening().agreement):
+            raise MemberError("others may still enrol, and the beacon is made of that: this client keeps its nonce")
         behind = settlements_after(entry, state.opening().agreement)
         if isinstance(entry, RoundEntry) and view.entry_index != checkpoint.size - 1 - behind:
             raise MemberError("the server may still append what the beacon is made of: this client keeps its nonce")
         later = isinstance(entry, CommitmentsEntry)
-        if (state.opened if later else state.revealed) >= request.round and checkpoint != state.last():
+        again = (state.opened if later else state.revealed) >= request.round
+        if again and checkpoint != state.last():
             raise MemberError(f"the nonce of round {request.round} is out already, for another checkpoint")
-        state = replace(state, checkpoint=view.checkpoint, asked=b"", kept=b"")  # what was answered before stands in the ledger
+        if not again:
+            state = replace(state, checkpoint=view.checkpoint, asked=b"", kept=b"")  # what was answered before stands in the ledger
         if later:
             self.state = replace(state, opened=request.round)
             return RevealReply(self._first_link())
@@ -320,6 +334,8 @@ class Member:
         if state.kept and asked == state.asked:
             self.seconds = {}
             return ProveReply(*unframe(state.kept))
+        if state.kept:  # since the nonce for this choice is out, nothing else was answered
+            raise MemberError(f"this client has proved its contribution to round {request.round} already, for another choice of provers")
         if self._first_link().hex() not in nonces.values():
             raise MemberError("the choice of provers leaves out the nonce that this client committed to")
         contributed = {item.client: item.contribution.digest for item in entry.contributions if item.client in nonces}

@@ -167,11 +167,15 @@ class AgreementEntry(Section):
 
 
 class EnrolmentEntry(Section):
-    """A client's enrolment. Clients are numbered from 0 in the order of these entries, which is the order of their keys."""
+    """A client's enrolment. Clients are numbered from 0 in the order of these entries, which is the order of their keys.
+
+    ``last`` says that no other follows, where fewer than ``federation.clients`` enrolled: clients keep their first nonces until then.
+    """
 
     kind: Literal["enrolment"] = "enrolment"
     version: Literal[1] = 1
     enrolment: SignedEnrolment
+    last: bool = Field(default=False, exclude_if=lambda value: not value)
 
 
 class Reveal(Section):

@@ -146,9 +146,15 @@ def identity_claim(request: IdentifyRequest, node: int, client: str, size: int) 
 
 @dataclass(frozen=True)
 class RevealRequest(Fields):
-    """Asks for the nonce of a round, or for the one that helps to choose its provers: the entry in the view says which."""
+    """Asks for the nonce of a round, or for the one that helps to choose its provers: the entry in the view says which.
+
+    ``last`` and ``last_inclusion`` are the last entry of the ledger and its proof, for the first nonce: it shows that nobody enrols after
+    the nonces are out. Empty where all of ``federation.clients`` have enrolled, and in later rounds.
+    """
 
     round: int
+    last: bytes = b""
+    last_inclusion: list[bytes] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ class RunState:
         The enrolled clients; a client's number is its position.
     membership : Membership
         Which of them take part, and by which node keys.
+    enrolled : bool
+        Whether an enrolment said that it is the last one.
     rounds : int
         Rounds done.
     model : Reference
@@ -67,6 +69,7 @@ class RunState:
     opening: AgreementEntry
     members: list[EnrolmentStatement] = field(default_factory=list)
     membership: Membership = field(default_factory=Membership.nobody)
+    enrolled: bool = False
     rounds: int = 0
     model: Reference = field(init=False)
     pending: dict[int, str] = field(default_factory=dict)
@@ -186,6 +189,7 @@ class RunState:
     def _enrol(self, entry: EnrolmentEntry) -> None:
         statement = entry.enrolment.statement
         _require(self.rounds == 0, "an enrolment after the first round")
+        _require(not self.enrolled, "an enrolment follows the one that says that it is the last")
         self.check_enrolment(statement)
         _require(
             not self.members or self.members[-1].client < statement.client,
@@ -195,6 +199,7 @@ class RunState:
         self.membership = self.membership.enrol(statement.client, statement.node)
         self.pending[len(self.members)] = statement.nonce
         self.members.append(statement)
+        self.enrolled = entry.last
 
     def _commitments(self, entry: CommitmentsEntry, contributions: Mapping[int, ContributionStatement]) -> None:
         _require(self.opening.agreement.proof.chosen_later, "contributions stand alone only where proof.rate is below 1")

@@ -29,11 +29,15 @@ def draw(recorder: Recorder, roster: Roster, index_of: Callable[[int], int]) -> 
     if not state.rounds:
         recorder.promise(page)  # enrolment is over: a member more would be another checkpoint
     number = state.rounds + 1
+    request = RevealRequest(number)
+    if state.enrolled and not state.rounds:  # later the size of the ledger says that nobody enrols any more
+        last = recorder.log.size - 1
+        request = RevealRequest(number, recorder.log.entry(last), recorder.log.inclusion(last))
     messages = []
     for one in state.pending:
         node = roster.node(one)
         view = recorder.view(node, index_of(one))
-        record = ConfigRecord({**RevealRequest(number).to_fields(), **view.to_fields()})
+        record = ConfigRecord({**request.to_fields(), **view.to_fields()})
         messages.append(Message(RecordDict({RECORD: record}), dst_node_id=node, message_type=f"{MessageType.QUERY}.reveal"))
     revealed: dict[int, str] = {}
     for reply in roster.ask(messages):

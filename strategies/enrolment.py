@@ -34,7 +34,7 @@ def enrol(recorder: Recorder, key: CommitmentKey, roster: Roster, observer: Obse
         Fewer clients than the agreement needs.
     """
     federation, stop = recorder.state.opening.agreement.federation, roster.stop
-    if recorder.promised or len(recorder.state.members) == federation.clients:
+    if recorder.promised or recorder.state.enrolled or len(recorder.state.members) == federation.clients:
         return  # what comes next builds on the members that there are
     _wait_for_nodes(roster.grid, federation.clients, roster.timeout, observer, stop)
     nodes = sorted(roster.settle(IDENTIFY_SECONDS) if recorder.resumed else connected(roster.grid))
@@ -50,28 +50,39 @@ def enrol(recorder: Recorder, key: CommitmentKey, roster: Roster, observer: Obse
     shown = recorder.log.size
     before = connected(roster.grid)
     replies = exchange(roster.grid, requests, roster.timeout, stop, roster.again)
+    if stop.is_set():
+        return  # who was not waited for may enrol when the run goes on
     offers, refused = _judge(recorder, key, replies, {**before, **connected(roster.grid)})
     offers.sort(key=lambda offer: (offer[1].statement.client, digest(offer[1].encode())))
+    taken: list[Offer] = []
+    members, used = list(recorder.state.members), set[str | None](recorder.state.membership.used)
     for node, signed, reply in offers:
-        member, members = signed.statement, recorder.state.members
-        if member.client in recorder.state.keys:
+        member = signed.statement
+        if member.client in [one.client for one in members]:
             refused.append(f"node {node}: client {member.client[:16]} has enrolled already")
         elif len(members) == federation.clients:
             refused.append(f"node {node}: the agreement takes {federation.clients} clients")
-        elif member.node in recorder.state.membership.used:
+        elif member.node in used:
             refused.append(f"node {node}: client {member.client[:16]} binds a node key that another client has bound")
         elif members and member.client < members[-1].client:
             refused.append(
                 f"node {node}: client {member.client[:16]} comes too late: clients behind it in the order of the keys stand already"
             )
         else:
-            recorder.keep(reply.rows, POINTS)
-            recorder.keep(reply.proof, ENROLMENT_PROOF)
-            recorder.append(EnrolmentEntry(enrolment=signed))
-            roster.enter(len(members) - 1, node)
+            taken.append((node, signed, reply))
+            members.append(member)
+            used |= {member.node} - {None}  # any number of them may bind none
         recorder.seen(node, shown)
+    over = federation.minimum_clients <= len(members) < federation.clients  # with all of them it is over by itself
+    for node, signed, reply in taken:
+        recorder.keep(reply.rows, POINTS)
+        recorder.keep(reply.proof, ENROLMENT_PROOF)
+        recorder.append(EnrolmentEntry(enrolment=signed, last=over and len(recorder.state.members) == len(members) - 1))
+        roster.enter(len(recorder.state.members) - 1, node)
     observer.enrolled(recorder.state, refused)
-    if len(recorder.state.members) < federation.minimum_clients and not stop.is_set():
+    if over and not recorder.state.enrolled:
+        raise StrategyError("enrolment was cut off before its last client, and no other enrols now: start again when one is connected")
+    if len(recorder.state.members) < federation.minimum_clients:
         why = f": {refused[0]}" if refused else ""
         raise StrategyError(f"{len(recorder.state.members)} clients enrolled, the agreement needs {federation.minimum_clients}{why}")
 

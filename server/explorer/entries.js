@@ -88,7 +88,7 @@ const KINDS = {
 };
 
 // Fields that an entry has only where there is something to say.
-const OPTIONAL = { round: { changes } };
+const OPTIONAL = { enrolment: { last: exactly(true) }, round: { changes } };
 
 export function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;

@@ -154,7 +154,7 @@ function checkEntries(decoded) {
 
 function checkSequence(decoded) {
   const check = new Check("sequence", "Sequence", "agreement, enrolments in order of keys, rounds numbered from 1, each settled once where they are, closing");
-  let [before, rounds, settled, key, clients] = ["", 0, 0, "", 0];
+  let [before, rounds, settled, key, clients, enrolled] = ["", 0, 0, "", 0, false];
   decoded.forEach(({ entry }, index) => {
     if (!entry) return;
     const { kind } = entry;
@@ -162,6 +162,7 @@ function checkSequence(decoded) {
     if (!AFTER[kind].includes(before))
       check.find(index, before ? `a ${kind} entry cannot follow a ${before} entry` : "the ledger does not begin with an agreement");
     if (enrols && enrols <= key) check.find(index, "enrolments do not stand in the order of their keys, or a key enrols twice");
+    if (enrols && enrolled) check.find(index, "an enrolment follows the one that says that it is the last");
     if ((kind === "round" || kind === "commitments") && entry.round !== rounds + 1)
       check.find(index, `round ${entry.round} follows round ${rounds}`);
     if (kind === "settlement") {
@@ -173,7 +174,7 @@ function checkSequence(decoded) {
     if (kind === "round" && entry.verdicts.some(({ client }) => client >= clients))
       check.find(index, "a verdict is about a client that did not enrol");
     if (kind === "round") rounds = entry.round;
-    if (enrols) [key, clients] = [enrols, clients + 1];
+    if (enrols) [key, clients, enrolled] = [enrols, clients + 1, entry.last === true];
     before = kind;
     check.made += 1;
   });

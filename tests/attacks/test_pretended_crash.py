@@ -9,13 +9,14 @@ import pytest
 
 from clients.errors import MemberError
 from ledger.audit import audit
+from ledger.entries import EnrolmentEntry, decode_enrolment, encode_entry
 from ledger.errors import VerificationError
 from ledger.export import write_export
 from ledger.messages import RevealRequest, TrainRequest
 from ledger.verdicts import Reason
 from strategies.journal import Drawn, Journal
 from tests.clients.test_member import Host
-from tests.federation import OK, Lasting, Run, terms
+from tests.federation import OK, Federation, Lasting, Run, client, terms
 from tests.strategies.test_resume import lasting, nothing_is_lost, run
 
 AFTER_TRAINING = 18
@@ -91,10 +92,36 @@ def test_enrolment_is_signed_once(host: Host) -> None:
 
 def test_a_member_more_after_the_nonces_are_out(host: Host) -> None:
     """A server that waits for the nonces, and then enrols an accomplice to have another checkpoint under the beacon."""
-    host.enrol(0)
-    host.reveal(0)
+    reply = host.enrol(0)
+    refuses(lambda: host.reveal(0), "others may still enrol")
+    log, own = host.recorder.log, encode_entry(EnrolmentEntry(enrolment=decode_enrolment(reply.statement)))
+    refuses(lambda: host.members[0].reveal(RevealRequest(1, own, log.inclusion(1)), host.view(0, 1)), "others may still enrol")
+    last = encode_entry(EnrolmentEntry(enrolment=decode_enrolment(reply.statement), last=True))  # which does not stand in the ledger
+    refuses(lambda: host.members[0].reveal(RevealRequest(1, last, log.inclusion(1)), host.view(0, 1)), "another root")
     host.enrol(1)
-    refuses(lambda: host.members[0].reveal(RevealRequest(1), host.view(0, 1)), "is out already, for another checkpoint")
+    host.reveal(0)
+
+
+def test_who_enrols_behind_the_last_one(tmp_path: Path, folder: Path) -> None:
+    """Two of three enrol, the second as the last: they reveal their nonces, and a third has no place any more."""
+    host = Host(folder, terms(3, rounds={"participants": 1}))
+    host.enrol(0)
+    signed = decode_enrolment(host.members[1].enrol(host.view(1, 0)).statement)
+    host.recorder.append(EnrolmentEntry(enrolment=signed, last=True))
+    log = host.recorder.log
+    assert host.members[0].reveal(RevealRequest(1, log.entry(2), log.inclusion(2)), host.view(0, 1))
+    refuses(lambda: host.recorder.append(EnrolmentEntry(enrolment=signed)), "follows the one that says that it is the last")
+
+
+def test_a_federation_with_a_place_left(tmp_path: Path, folder: Path) -> None:
+    """The server says that nobody else enrols, and the run goes on with those that came."""
+    done = Federation(folder, [client(0), client(1)], terms(3, rounds={"participants": 2}, federation={"minimum-clients": 2})).run()
+    said = [entry.last for entry in done.entries if isinstance(entry, EnrolmentEntry)]
+    assert said == [False, True]
+    assert done.rounds[0].withheld == ()
+    assert verdicts(done, 2) == [OK] * 2
+    write_export(folder, tmp_path / "export.tar")
+    assert audit(tmp_path / "export.tar", backend="arkworks").verified
 
 
 def test_a_journal_that_was_removed_gives_no_second_draw(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

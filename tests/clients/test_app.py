@@ -17,7 +17,7 @@ from ledger.canonical import dump_vector
 from ledger.entries import TENSOR, Reference, decode_contribution
 from ledger.errors import FormatError
 from ledger.log import Log
-from ledger.messages import RECORD, EnrolReply, LedgerView, TrainReply
+from ledger.messages import RECORD, EnrolReply, LedgerView, RevealRequest, TrainReply
 from strategies.recorder import Recorder
 from tests.federation import OK, SIGNER, Federation, client, data_of, federate, key_of, opening_of, samples_of, secret, terms
 from tests.local_grid import LocalGrid
@@ -96,8 +96,9 @@ def test_refusal_leaves_the_memory_as_it_was(recorder: Recorder) -> None:
     where = context()
     ask("query.enrol", shown(recorder), where)
     before = recall(where)
+    record = ConfigRecord({**RevealRequest(1).to_fields(), **recorder.view(1, 0).to_fields(), "old_size": 1})
     with pytest.raises(MemberError):
-        ask("query.reveal", RecordDict({RECORD: ConfigRecord({**recorder.view(1, 0).to_fields(), "old_size": 1, "round": 1})}), where)
+        ask("query.reveal", RecordDict({RECORD: record}), where)
     assert recall(where) == before
 
 

@@ -715,6 +715,18 @@ def test_proof_of_what_stands(chosen: tuple[Host, ProveRequest]) -> None:
     assert said.statement.contribution == digest(host.members[0].state.statement)  # type: ignore[union-attr]
 
 
+def test_a_contribution_is_proved_once(chosen: tuple[Host, ProveRequest]) -> None:
+    """Whatever other nonces the server says were revealed, and however often it asks for this client's."""
+    host, request = chosen
+    host.members[0].deterministic = False
+    first = prove(host, request)
+    alone, line = ProveRequest(1, [0], request.nonces[:1]), "has proved its contribution to round 1 already"
+    refuses(host.members[0], partial(prove, host, alone), line)
+    host.members[0].reveal(RevealRequest(1), host.view(0, host.recorder.log.size - 1))
+    refuses(host.members[0], partial(prove, host, alone), line)
+    assert prove(host, request) == first
+
+
 def test_proof_that_the_beacon_does_not_ask_for(chosen: tuple[Host, ProveRequest]) -> None:
     host, request = chosen
     place = host.recorder.log.size - 1
