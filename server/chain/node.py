@@ -123,6 +123,9 @@ class Node:
         """
         ends, bumped = time.monotonic() + self.config.patience, time.monotonic()
         sent = self.journal.open().get(action)
+        if sent is not None and sent.sender != account.address:  # an account has its own stake, vote and money: it is another action
+            action = f"{action}/{account.address}"
+            sent = self.journal.open().get(action)
         while True:
             if sent is None:
                 self._tidy(account.address)

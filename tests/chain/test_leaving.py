@@ -117,8 +117,8 @@ def test_totals_are_reached_and_not_passed(begun: Deployment) -> None:
     assert federation.get("unbonding", member) == 1_000
 
 
-def test_an_amount_on_its_way_counts(begun: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check that a payment that was sent when the command was killed is part of the total that the next command names."""
+def killed(begun: Deployment, monkeypatch: pytest.MonkeyPatch, *command: str, who: int) -> None:
+    """Give a command whose process is killed when it has sent its transaction."""
 
     class Killed(BaseException):
         pass
@@ -126,10 +126,23 @@ def test_an_amount_on_its_way_counts(begun: Deployment, monkeypatch: pytest.Monk
     def die(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(Node, "_receipt", die)
-    with pytest.raises(Killed):
-        begun.do("fund", "--total", "10100", who=2)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(Node, "_receipt", die)
+        with pytest.raises(Killed):
+            begun.do(*command, who=who)
+
+
+def test_what_one_account_has_on_its_way_is_not_anothers(begun: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate = account(6).address
+    killed(begun, monkeypatch, "vote", candidate, who=11)
+    begun.must("vote", candidate, who=12)
+    begun.must("vote", candidate, who=11)
+    assert {begun.federation().get("choice", account(who).address) for who in (11, 12)} == {candidate}
+
+
+def test_an_amount_on_its_way_counts(begun: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check that a payment that was sent when the command was killed is part of the total that the next command names."""
+    killed(begun, monkeypatch, "fund", "--total", "10100", who=2)
     begun.must("fund", "--total", "10300", who=2)
     assert begun.federation().get("paid_in", account(2).address) == 10_300
 
