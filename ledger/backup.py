@@ -2,7 +2,8 @@
 
 A backup is a folder with ``ledger.db``, ``checkpoint`` and ``evidence/``, whatever database the ledger is in, and without any key. Entries
 never change, so those under one signed checkpoint are a consistent copy while a server goes on appending. The copy makes its own tree and
-keeps only checkpoints of that tree; evidence is hashed as it is read.
+keeps only checkpoints of that tree; evidence is hashed as it is read. What else a run goes on with lies beside it: the agreement, the
+evaluation set, what was promised about the next entry, and the node keys and changes of members.
 
 A ledger that comes from a copy may be older than what was published, and to sign on from there would be a fork. Therefore a backup and what
 is restored from it are *on hold*, until :func:`release` is shown the newest checkpoint that anybody holds.
@@ -10,6 +11,7 @@ is restored from it are *on hold*, until :func:`release` is shown the newest che
 
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from ledger import merkle, note
@@ -29,6 +31,9 @@ RESTORED = (
     "it was restored, and a later checkpoint than its own may have been published; 'lunaria release RUN --newest FILE' opens it, with the "
     "newest checkpoint that a client, a witness, a mirror or an auditor holds"
 )
+BESIDE = ("agreement.toml", "evaluation.npy", "journal/{size}.json", "changes/*.json", "nodes/*.pub")
+"""What is copied beside the ledger, where there is any. Of the journal only the page of the copy's size: another is of another history."""
+
 _CHUNK = 1024
 
 
@@ -51,7 +56,7 @@ def backup(run: Path, target: Path, progress: Progress = lambda done, total: Non
             with Store.open(temporary / "ledger.db", create=True) as copy:
                 copy.hold(IS_BACKUP)
                 size = _copy(store, copy, evidence, EvidenceStore(temporary / "evidence"), progress)
-                _finish(run, temporary, published)
+                _finish(run, temporary, published, size)
             temporary.rename(target)
             sync_folder(target.parent)
         except OSError as error:
@@ -93,7 +98,7 @@ def restore(source: Path, run: Path, storage: Storage, progress: Progress = lamb
             copy.hold(UNFINISHED)
             storage.save(run)
             size = _copy(store, copy, evidence, storage.open_evidence(run), progress)
-            _finish(source, run, published)
+            _finish(source, run, published, size)
             copy.hold(RESTORED)
     return size
 
@@ -157,10 +162,11 @@ def _copy_evidence(data: bytes, evidence: Evidence, target: Evidence, kept: set[
             kept.add(reference.digest)
 
 
-def _finish(source: Path, target: Path, published: bytes | None) -> None:
+def _finish(source: Path, target: Path, published: bytes | None, size: int) -> None:
     """Write what stands beside the database."""
-    agreement = source / "agreement.toml"
-    if agreement.is_file():
-        write_durably(target / agreement.name, agreement.read_bytes())
+    for pattern in BESIDE:
+        for path in sorted(source.glob(pattern.format(size=size))):
+            with suppress(FileNotFoundError):  # used up by the server meanwhile
+                write_durably(target / path.relative_to(source), path.read_bytes())
     if published is not None:
         write_durably(target / "checkpoint", published)

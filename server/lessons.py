@@ -108,16 +108,34 @@ _CALLS = {
     "join": ("join --stake 1000 --identity 3350f42b6a6c76922fba7218834ffb8edf2fbc4a618116877185d33883f6240e",),
     "vote": ("vote 0x00000000000000000000000000000000000000a1",),
     "elect": ("elect",),
-    "fund": ("fund 100000 --dry-run",),
+    "fund": ("fund --total 100000 --dry-run", "fund --total 100000"),
     "anchor": ("anchor run", "anchor run --follow"),
     "settle": ("settle run --epoch 1",),
     "claim": ("claim run --epoch 1", "claim run --epoch 1 --proof"),
     "challenge": ("challenge run --epoch 1",),
+    "decide": ("decide run --epoch 1 > mine.json",),
+    "resolve": ("resolve --epoch 1 one.json two.json three.json",),
+    "unbond": ("unbond", "unbond --keep 1000"),
+    "withdraw": ("withdraw --dry-run", "withdraw"),
+    "close": ("close",),
+    "licence deploy": ("licence deploy",),
+    "licence offer": (f"licence offer --data {'9f3e' * 16} --terms terms.txt --price 100 --rule {'1ab0' * 16}",),
+    "licence buy": ("licence buy 0 --rounds 20 --days 30",),
+    "licence proven": ("licence proven run 0 > mine.json",),
+    "licence release": ("licence release 0 one.json two.json three.json",),
+    "licence reclaim": ("licence reclaim 0",),
+    "licence retire": ("licence retire 0",),
+    "licence status": ("licence status",),
     "witness": ("witness --log 'federation.example/hospitals+…'",),
     "status": ("status run",),
 }
+_WRITES = {
+    "status": "nothing",
+    "licence status": "nothing",
+    "decide": "a signed decision to standard output",
+    "licence proven": "a signed statement to standard output",
+    "witness": "what it signed into --state",
+}
 for _name, _examples in _CALLS.items():
     _lines = tuple(f"lunaria chain {example}" for example in _examples)
-    LUNARIA[f"chain {_name}"] = Lesson(
-        _lines, {"status": "nothing", "witness": "what it signed into --state"}.get(_name, _ON_CHAIN), _CODES
-    )
+    LUNARIA[f"chain {_name}"] = Lesson(_lines, _WRITES.get(_name, _ON_CHAIN), _CODES)

@@ -1,16 +1,18 @@
 """The witness over HTTP (C2SP tlog-witness): Starlette around :class:`ledger.witness.Witness`."""
 
 import asyncio
+from collections.abc import Callable
 from logging import getLogger
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ledger.errors import StorageError
-from ledger.witness import Witness
+from ledger.witness import Answer, Witness
 from ledger.witnessing import MAX_REQUEST_SIZE, PATH
 
 BODY_SECONDS = 10.0
@@ -22,7 +24,18 @@ log = getLogger("lunaria.witness")
 def witness_app(witness: Witness) -> Starlette:
     """Return the application: ``POST /add-checkpoint``, and nothing else."""
 
-    async def add_checkpoint(request: Request) -> Response:
+    def answer(body: bytes, headers: Headers) -> Answer:
+        found = witness.add_checkpoint(body)
+        log.info("%d %s", found.status, "cosigned" if found.status == 200 else found.body.decode().strip())
+        return found
+
+    return Starlette(routes=[posted(PATH, answer)])
+
+
+def posted(path: str, answer: Callable[[bytes, Headers], Answer]) -> Route:
+    """Return a route on which a witness answers the body of a POST, in a thread: none that is too long, too slow or cut short."""
+
+    async def respond(request: Request) -> Response:
         try:
             body = await read_body(request, MAX_REQUEST_SIZE, BODY_SECONDS)
         except TimeoutError:
@@ -32,14 +45,13 @@ def witness_app(witness: Witness) -> Starlette:
         if body is None:
             return PlainTextResponse(f"a request is at most {MAX_REQUEST_SIZE} bytes\n", 413, {"Connection": "close"})
         try:
-            answer = await run_in_threadpool(witness.add_checkpoint, body)
+            found = await run_in_threadpool(answer, body, request.headers)
         except StorageError as error:
             log.error("%s", error)
             return PlainTextResponse("this witness cannot store anything now\n", 503)
-        log.info("%d %s", answer.status, "cosigned" if answer.status == 200 else answer.body.decode().strip())
-        return Response(answer.body, answer.status, {"Content-Type": answer.media_type})  # as it stands: no charset is added
+        return Response(found.body, found.status, {"Content-Type": found.media_type})  # as it stands: no charset is added
 
-    return Starlette(routes=[Route(PATH, add_checkpoint, methods=["POST"])])
+    return Route(path, respond, methods=["POST"])
 
 
 async def read_body(request: Request, limit: int, seconds: float) -> bytes | None:

@@ -1,5 +1,6 @@
 """What the documents list is what the code has."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from ledger.schema import Section
 from ledger.verdicts import EXPLANATIONS, Reason
 from server.errors import ExitCode
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+ROOMS = ("bench", "clients", "deploy", "ledger", "server", "strategies", "tests", "zk")
 
 
 def table_cells(name: str) -> set[str]:
@@ -56,3 +59,24 @@ def test_every_field_of_an_agreement_is_documented() -> None:
             assert f"[{section.replace('_', '-')}]" in text
             for field in type(value).model_fields:
                 assert field.replace("_", "-") in text, f"{section}.{field}"
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
+def test_every_file_that_a_document_names_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    files = set(re.findall(rf"`((?:{'|'.join(ROOMS)})/[\w./-]*)`", text))
+    files |= {name.replace(".", "/") + ".py" for name in re.findall(r"python -m ((?:bench|tests)\.\w+)", text)}
+    assert [name for name in sorted(files) if not ((ROOT / name).exists() or (ROOT / name).with_suffix("").is_dir())] == []
+    links = re.findall(r"\]\(([\w./-]+\.md)\)", text)
+    assert [link for link in links if not (page.parent / link).is_file()] == []
+
+
+def test_every_event_is_documented() -> None:
+    events = set()
+    for room in ("clients", "server"):
+        for path in (ROOT / room).rglob("*.py"):
+            calls = r"(?:events|_log|log)\.(?:debug|info|warning|error|write)\(\s*(?:level, )?\"([a-z]+(?:-[a-z]+)*)\""
+            events |= set(re.findall(calls, path.read_text(encoding="utf-8")))
+    assert {"round-done", "connected", "monitoring", "node-key-cut"} <= events  # it finds them
+    text = (DOCS / "operations.md").read_text(encoding="utf-8")
+    assert [event for event in sorted(events) if f"`{event}`" not in text] == []

@@ -6,6 +6,8 @@
     chain-id = 31337
     contract = "0x…"                      written by 'lunaria chain deploy'
     block = 12                            the contract was deployed in it
+    market = "0x…"                        of data licences, where there is one: written by 'lunaria chain licence deploy'
+    market-block = 13
     keystore = "operator.json"            encrypted (Web3 Secret Storage); or LUNARIA_CHAIN_KEY in the environment
     confirmations = 2
     max-fee-gwei = 100.0                  no transaction pays more for a unit of gas
@@ -67,6 +69,8 @@ class ChainConfig(Section):
     chain_id: int = Field(ge=1)
     contract: str | None = Field(default=None, pattern=_ADDRESS)
     block: int = Field(default=0, ge=0)
+    market: str | None = Field(default=None, pattern=_ADDRESS)
+    market_block: int = Field(default=0, ge=0)
     keystore: str | None = None
     confirmations: int = Field(default=2, ge=0, le=1_000)
     max_fee_gwei: float = Field(default=100.0, gt=0)

@@ -12,6 +12,7 @@ from web3.contract.contract import ContractConstructor
 
 from server.chain.artifacts import artifact
 from server.chain.config import ChainConfig
+from server.chain.contract import Contract
 from server.chain.federation import TERMS, Federation
 from server.chain.ledger_view import PublishedLedger
 from server.chain.node import Call, Node
@@ -76,6 +77,9 @@ class Session:
         then: Callable[[Any], None] | None = None,
     ) -> bool:
         """Make a call and show what it took; a dry run only shows it. Returns whether it is done."""
+        if self.dry and done is not None and self.node.ask(done):
+            self.console.print(f"{action.split('/')[0]}: done already")
+            return True
         if self.dry:
             quote = self.node.quote(call, account.address, value)
             self.console.print(f"[bold]{quote.call}[/bold]", soft_wrap=True)
@@ -88,17 +92,17 @@ class Session:
         self.console.print(f"{action.split('/')[0]}: {text}")
         return True
 
-    def allow(self, federation: Federation, account: LocalAccount, amount: int) -> None:
-        """Let the federation take ``amount`` of its token, where it uses one."""
-        token = federation.get("token")
+    def allow(self, payee: Contract, account: LocalAccount, amount: int) -> None:
+        """Let a contract take ``amount`` of its token, where it uses one."""
+        token = payee.get("token")
         if int(token, 16) == 0:
             return
         contract = self.node.web3.eth.contract(address=Web3.to_checksum_address(token), abi=_ERC20)
 
         def enough() -> bool:
-            return bool(contract.functions["allowance"](account.address, federation.address).call() >= amount)
+            return bool(contract.functions["allowance"](account.address, payee.address).call() >= amount)
 
-        self.make(f"approve/{federation.address}", contract.functions["approve"](federation.address, amount), account, done=enough)
+        self.make(f"approve/{payee.address}", contract.functions["approve"](payee.address, amount), account, done=enough)
 
     def deployment(self, ledger: PublishedLedger, operator: LocalAccount) -> ContractConstructor:
         """Return the deployment of a federation for a ledger.

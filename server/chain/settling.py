@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ledger import merkle
 from ledger.settlement import Claim, claims
+from server.chain.anchoring import check_agrees
+from server.chain.errors import Disagreement
 from server.chain.federation import Anchor, Federation, address
 from server.chain.ledger_view import PublishedLedger, penalties, proof_of, published, roots_of
 from server.chain.session import Session
@@ -102,17 +104,54 @@ def proofs(run: Path, epoch: int, only: str | None) -> str:
 
 
 def challenge_settlement(session: Session, run: Path, epoch: int) -> None:
-    """Challenge a settlement whose root is not the ledger's; one that is the ledger's is not challenged."""
+    """Challenge a settlement that is not the ledger's; one that is the ledger's is not challenged."""
     federation = session.federation()
+    attempt = federation.get("attempt", epoch)
+
+    def done() -> bool:
+        return bool(federation.get("due", epoch) == NEVER)
+
     with published(run) as ledger:
-        root, fined = roots_of(ledger.settlement(epoch)[1])
-    if (federation.get("root", epoch), federation.get("penalties", epoch)) == (root, fined):
-        raise ServerError(f"the settlement of epoch {epoch} on the chain is the ledger's: challenging it would cost the bond")
+        if not done() and is_the_ledgers(federation, ledger, epoch):
+            raise ServerError(f"the settlement of epoch {epoch} on the chain is the ledger's: challenging it would cost the bond")
     account, bond = session.account(), federation.get("challenge_bond")
     session.allow(federation, account, bond)
-    action = f"challenge/{federation.address}/{epoch}/{federation.get('attempt', epoch)}"
-    call = federation.call("challenge", epoch)
-    session.make(action, call, account, federation.payment(bond), done=lambda: federation.get("due", epoch) == NEVER)
+    action = f"challenge/{federation.address}/{epoch}/{attempt}"
+    session.make(action, federation.call("challenge", epoch), account, federation.payment(bond), done=done)
+
+
+def is_the_ledgers(federation: Federation, ledger: PublishedLedger, epoch: int) -> bool:
+    """Whether a settlement that is not final yet is the one in the ledger: claims, penalties and their sum.
+
+    Raises
+    ------
+    Disagreement
+        This copy of the ledger is not what is anchored.
+    ServerError
+        Nothing was proposed for this epoch.
+    """
+    check_copy(federation, ledger)
+    if not federation.get("due", epoch):
+        raise ServerError(f"no settlement of epoch {epoch} stands on the chain")
+    found = ledger.settlements().get(epoch)
+    proposed = federation.get("root", epoch), federation.get("penalties", epoch), federation.get("remaining", epoch)
+    return found is not None and proposed == (*roots_of(found[1]), int(found[1].total))
+
+
+def check_copy(federation: Federation, ledger: PublishedLedger) -> None:
+    """Hold every entry of a copy of the ledger, wherever it came from, against the last anchor.
+
+    Raises
+    ------
+    Disagreement
+        Entries are missing, or are others.
+    """
+    last = federation.last_anchor()
+    if last is None:
+        return
+    check_agrees(last, ledger)
+    if merkle.root_of([merkle.leaf_hash(entry) for entry in ledger.store.entries(0, last.size)]) != last.root:
+        raise Disagreement("entries of this copy of the ledger are not those that are anchored")
 
 
 def convict(session: Session, run: Path, files: list[Path]) -> None:

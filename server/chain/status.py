@@ -22,6 +22,8 @@ def show(session: Session) -> None:
     for name, value in _facts(federation):
         table.add_row(f"[bold]{name}[/bold]", value)
     session.console.print(table)
+    for name, view in (("agreement", "agreement"), ("training rule", "rule")):  # whole, however narrow the terminal
+        session.console.print(f"[bold]{name}[/bold]  {federation.get(view).hex()}", soft_wrap=True)
 
 
 def _facts(federation: Federation) -> list[tuple[str, str]]:
@@ -52,11 +54,15 @@ def check(session: Session, run: Path) -> ExitCode:
         for epoch, (_, entry) in ledger.settlements().items():
             due = federation.get("due", epoch)
             if due and federation.get("root", epoch) != bytes(32):
-                if (federation.get("root", epoch), federation.get("penalties", epoch)) != roots_of(entry):
+                total = federation.get("remaining", epoch) if due > federation.now() else int(entry.total)
+                if (federation.get("root", epoch), federation.get("penalties", epoch), total) != (*roots_of(entry), int(entry.total)):
                     found.append(f"the settlement of epoch {epoch} on the chain is not the ledger's: challenge it")
                 paid = int(entry.total) - federation.get("remaining", epoch)
                 state = "challenged" if due == NEVER else "final" if due <= federation.now() else "proposed"
                 session.console.print(f"epoch {epoch}: {state}, {paid:,} of {int(entry.total):,} paid")
+        for epoch in set(federation.epochs()) - set(ledger.settlements()):
+            if federation.get("due", epoch) and federation.get("root", epoch) != bytes(32):
+                found.append(f"the ledger has no settlement of epoch {epoch}, the chain has: challenge it")
         for key, account in ledger.accounts().items():
             bound = federation.get("ledger_key", address(account)).hex()
             if bound != key:

@@ -11,17 +11,14 @@ from pathlib import Path
 
 from eth_account.signers.local import LocalAccount
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 from ledger import note
 from ledger.checkpoint import parse_checkpoint
+from ledger.errors import FormatError, StorageError
 from ledger.witness import Answer, Witness
-from ledger.witnessing import MAX_REQUEST_SIZE, AddCheckpoint
+from ledger.witnessing import AddCheckpoint
 from server.chain.statements import Domain, Signature, log_digest, sign, signer
-from server.witness_app import BODY_SECONDS, read_body
+from server.witness_app import posted
 
 PATH, HEADER = "/sign-anchor", "Lunaria-Operator"
 
@@ -46,14 +43,14 @@ class AnchorWitness:
         self._witness, self._account, self._domain, self._operator, self._kept = witness, account, domain, operator, kept
 
     def sign(self, body: bytes, header: str) -> Answer:
-        """Answer a request."""
+        """Answer a request; raises StorageError where nothing can be kept, and then signs nothing."""
         try:
             checkpoint = parse_checkpoint(note.parse(AddCheckpoint.parse(body).checkpoint).text)
             statement = self._domain.anchor(log_digest(checkpoint.origin), checkpoint.size, checkpoint.root)
             by_operator = from_hex(header)
             if signer(statement, by_operator).lower() != self._operator.lower():
                 return Answer(403, b"not signed by the operator\n")
-        except ValueError as error:
+        except (ValueError, FormatError) as error:
             return Answer(400, f"{error}\n".encode())
         self._keep({"size": checkpoint.size, "root": checkpoint.root.hex(), "signature": to_hex(by_operator)})
         answer = self._witness.add_checkpoint(body)
@@ -62,26 +59,18 @@ class AnchorWitness:
         return Answer(200, f"{to_hex(sign(statement, self._account))}\n".encode())
 
     def _keep(self, line: dict[str, object]) -> None:
-        with self._kept.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self._kept.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageError(f"cannot write {self._kept}: {error.strerror}") from error
 
 
 def anchor_witness_app(witness: AnchorWitness) -> Starlette:
     """Return the application: ``POST /sign-anchor``, and nothing else."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            body = await read_body(request, MAX_REQUEST_SIZE, BODY_SECONDS)
-        except TimeoutError:
-            return PlainTextResponse("the request took too long\n", 408, {"Connection": "close"})
-        if body is None:
-            return PlainTextResponse(f"a request is at most {MAX_REQUEST_SIZE} bytes\n", 413, {"Connection": "close"})
-        found = await run_in_threadpool(witness.sign, body, request.headers.get(HEADER, ""))
-        return Response(found.body, found.status, {"Content-Type": found.media_type})
-
-    return Starlette(routes=[Route(PATH, answer, methods=["POST"])])
+    return Starlette(routes=[posted(PATH, lambda body, headers: witness.sign(body, headers.get(HEADER, "")))])
 
 
 def to_hex(signature: Signature) -> str:

@@ -147,7 +147,7 @@ class ChainDemo(Demo):
         for who in WITNESSES:
             self.chain("join", "--stake", str(2 * ETHER), "--identity", f"{who:064x}", "--stand", who=who)
         self.chain("elect", who=SPONSOR)
-        self.chain("fund", str(10 * ETHER), who=SPONSOR)
+        self.chain("fund", "--total", str(10 * ETHER), who=SPONSOR)
         for who, port in zip(WITNESSES, self.signers, strict=True):
             options = ("--log", key, "--port", str(port), "--state", f"witness-{who}.db")
             self.start_as(who, f"witness-{who}", LUNARIA, "chain", "witness", *options)

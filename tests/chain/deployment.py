@@ -75,7 +75,7 @@ class Deployment:
         for who, member in zip((11, 12, 13), self.run.state.members, strict=True):
             self.must("join", "--stake", "1000", "--identity", member.client, who=who)
         self.must("elect", who=2)
-        self.must("fund", "10000", who=2)
+        self.must("fund", "--total", "10000", who=2)
         self.serve()
 
     def serve(self) -> None:

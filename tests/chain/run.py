@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ledger.entries import EnrolmentEntry, Entry, SignedEnrolment, encode_entry
+from ledger.entries import POINTS, EnrolmentEntry, Entry, Reference, SignedEnrolment, encode_entry
 from ledger.log import Log
 from ledger.note import Ed25519Signer
 from ledger.settlement import Score
@@ -13,6 +13,7 @@ from tests.ledger.test_entries import DIGEST, KEYS, changed, enrolment, opening_
 from tests.ledger.test_state import aggregate, closing, next_round, statements
 
 SIGNER = Ed25519Signer("example.com/log", b"\x5a" * 32)
+DATA = [Reference(digest=f"{number:02x}" * 32, size=48 * 10, media_type=POINTS) for number in (0xE0, 0xE1, 0xE2)]
 ACCOUNTS = [account(number).address.lower() for number in (11, 12, 13)]
 TERMS = {"epoch": 2, "evaluation": DIGEST, "pot": 1000, "penalty": 50, "missed": 3}
 SCORES = {0: Score(300, 1), 1: Score(100, 1), 2: Score(-50, 1)}
@@ -27,7 +28,7 @@ class GrowingRun:
         self.log = Log.open(folder, SIGNER, create=True)
         self.log.append(encode_entry(opening))
         for number, name in enumerate(ACCOUNTS):
-            statement = changed(enrolment(self.state.run, number, 10), account=name)
+            statement = changed(enrolment(self.state.run, number, 10), account=name, rows=DATA[number])
             self.append(EnrolmentEntry(enrolment=SignedEnrolment.sign(statement, KEYS[number])))
 
     def append(self, entry: Entry) -> None:

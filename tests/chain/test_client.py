@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +17,11 @@ from server.chain.statements import log_digest, sign
 from server.chain.witness import to_hex
 from server.errors import ServerError
 from tests.chain.anvil import CHAIN, MISSING, Anvil, binary
-from tests.chain.deployment import CLIENTS, OPERATOR, Deployment, deployment
+from tests.chain.deployment import CLIENTS, OPERATOR, Deployment
 from tests.chain.evm import account
 from tests.chain.world import ZERO
 
 pytestmark = pytest.mark.skipif(binary() is None, reason=MISSING)
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with pytest.MonkeyPatch.context() as patch, deployment(tmp_path_factory.mktemp("chain"), patch) as found:
-        found.begin()
-        yield found
-
-
-@pytest.fixture
-def begun(shared: Deployment) -> Iterator[Deployment]:
-    """Give a federation that has begun; whatever a test does on its chain is undone."""
-    snapshot = shared.anvil.rpc("evm_snapshot")
-    yield shared
-    shared.anvil.rpc("evm_revert", snapshot)
-    for journal in shared.folder.glob("*.journal.json"):
-        journal.unlink()
 
 
 def anchorer(begun: Deployment, journal: str = "chain.journal.json") -> Anchorer:
@@ -89,7 +71,9 @@ def test_a_settlement_that_is_not_the_ledgers_is_seen_and_challenged(begun: Depl
         leaf, path = merkle.leaf_hash(ledger.store.entry(place)), ledger.inclusion(place, anchor.size)
     call = federation.call("propose", (9, b"\xbb" * 32, bytes(32), 5, 1), anchor.to_abi(), leaf, place, path)
     federation.node.send("false", call, OPERATOR)
-    assert begun.do("status", run).exit_code == 0, "epoch 9 is not in the ledger, and pays nobody in it"
+    result = begun.do("status", run)
+    assert result.exit_code == 5
+    assert "no settlement of epoch 9" in result.output
 
 
 def test_status_and_dry_runs_send_nothing(begun: Deployment) -> None:

@@ -6,20 +6,26 @@ import threading
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger import backup as module
 from ledger import merkle
 from ledger.audit import audit
 from ledger.backup import backup, release, restore
+from ledger.changes import Revocation, RevocationReason
 from ledger.checkpoint import Checkpoint, sign_checkpoint
 from ledger.errors import LedgerError, StorageError
 from ledger.evidence import EvidenceStore
 from ledger.export import write_export
 from ledger.fsck import fsck
+from ledger.identity import node_digest
 from ledger.log import Log
 from ledger.note import Ed25519Signer
 from ledger.storage import Storage
 from ledger.store import Store
+from server.deployment.changes import Changes
+from server.evaluation_set import FILE as EVALUATION_FILE
+from strategies.journal import Drawn, Journal, Page
 from tests.federation import SIGNER
 from tests.ledger.conftest import Forgery
 from tests.postgres import Server
@@ -48,6 +54,25 @@ def test_a_restored_run_is_the_same_ledger(run_folder: Path, export: Path, tmp_p
         assert old.checkpoints(0, 8) == new.checkpoints(0, 8)
     assert (tmp_path / "new" / "checkpoint").read_bytes() == (run_folder / "checkpoint").read_bytes()
     assert not (tmp_path / "deep" / "backup" / "keys").exists()
+
+
+def test_what_was_promised_and_the_keys_of_members_are_a_part_of_the_run(run_folder: Path, tmp_path: Path) -> None:
+    run, run_name = Path(shutil.copytree(run_folder, tmp_path / "run")), "ab" * 32
+    pages = [Page(run=run_name, size=size, drawn=Drawn(reveals=(), withheld=(), beacon=f"{size:02d}" * 32)) for size in (6, 7, 8)]
+    for page in pages:
+        Journal(run).write(page)
+    (run / EVALUATION_FILE).write_bytes(b"samples")
+    node = ec.generate_private_key(ec.SECP384R1()).public_key()
+    Changes(run).add(Revocation(client=1, reason=RevocationReason.RULES_BROKEN), node)
+    backup(run, tmp_path / "backup")
+    for folder in (run, tmp_path / "backup"):
+        restore(folder, tmp_path / f"from-{folder.name}", HERE)
+        copy = tmp_path / f"from-{folder.name}"
+        assert Journal(copy).read(run_name, 7) == pages[1]
+        assert (copy / EVALUATION_FILE).read_bytes() == b"samples"
+        assert (Changes(copy).waiting(), Changes(copy).node_keys()) == (Changes(run).waiting(), {node_digest(node): node})
+        # a page of a later size is of a history that the copy does not have, and promises nothing about the one it will have
+        assert [path.name for path in (copy / "journal").iterdir()] == ["7.json"]
 
 
 def test_a_ledger_moves_between_databases(run_folder: Path, export: Path, tmp_path: Path, postgres: Server) -> None:
