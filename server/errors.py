@@ -1,17 +1,17 @@
 """Errors of the ``server`` room, and the exit codes of its commands.
 
-====  =========================================================================================
+====  ==============================================================================================================
 code  meaning
-====  =========================================================================================
+====  ==============================================================================================================
 0     done; for ``lunaria audit``: everything verified; for ``lunaria fsck``: intact
-1     something is false: a check of the audit, a proof, an accusation; for ``lunaria fsck``: damaged
+1     something is false: a check of the audit, a proof, an accusation; for ``lunaria fsck``: damaged; for ``lunaria chain``: refused
 2     the input is unusable: an option, an agreement, a data set, a file
-3     the run failed: too few clients enrolled, or too few updates were accepted
+3     the run failed: too few clients enrolled, or too few updates were accepted; for ``lunaria chain``: the node is away
 4     a part of the installation is missing
-5     a log has forked: it signed two histories
+5     a log has forked: it signed two histories; for ``lunaria chain status``: what is anchored is not the ledger
 75    flower-server: a process ended or the ledger cannot be written now; the same command goes on with the run
 130   stopped with Ctrl-C or SIGTERM; the ledger audits as far as it came
-====  =========================================================================================
+====  ==============================================================================================================
 """
 
 from enum import IntEnum

@@ -45,7 +45,7 @@ def fsck(
 
 @storage_app.command()
 def backup(run: Run, target: Annotated[Path, typer.Argument(help="A new folder for the backup.")]) -> None:
-    """Copy a ledger and its evidence, without keys, while the server may be running."""
+    """Copy a ledger, its evidence and what the run goes on with, without secret keys, while the server may be running."""
     from ledger.backup import backup as copy
     from server.audit_display import audit_progress
 
