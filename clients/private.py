@@ -38,22 +38,24 @@ def secret_file(path: Path, data: bytes) -> bool:
 
 
 @contextmanager
-def only_user(folder: Path) -> Iterator[None]:
+def only_user(folder: Path, program: str = "flower-client", error: type[Exception] = MemberError) -> Iterator[None]:
     """Use a folder alone as long as the context lasts: two clients with one memory would sign a round twice.
+
+    The kernel lets go of it when the process ends, however it ends.
 
     Raises
     ------
-    MemberError
+    error
         Another process uses it, or it cannot be written.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (folder / "lock").open("w")
-    except OSError as error:
-        raise MemberError(f"cannot write the state folder {folder}: {error.strerror}") from error
+    except OSError as reason:
+        raise error(f"cannot write the state folder {folder}: {reason.strerror}") from reason
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise MemberError(f"another flower-client uses {folder}: stop it, or give another --state") from error
+        except BlockingIOError as reason:
+            raise error(f"another {program} uses {folder}: stop it, or give another --state") from reason
         yield

@@ -190,17 +190,17 @@ def claims_root(of: Sequence[Claim]) -> bytes:
     return merkle.root_of([merkle.leaf_hash(claim.leaf) for claim in of])
 
 
-def claim_proof(entry: SettlementEntry, index: int) -> list[bytes]:
-    """Return the inclusion proof of a claim: hashes of 32 bytes, from its sibling upwards.
+def claim_proof(of: Sequence[Claim], index: int) -> list[bytes]:
+    """Return the inclusion proof of one among claims: hashes of 32 bytes, from its sibling upwards.
 
     Raises
     ------
     VerificationError
         There is no such claim.
     """
-    leaves = [merkle.leaf_hash(claim.leaf) for claim in claims(entry)]
+    leaves = [merkle.leaf_hash(claim.leaf) for claim in of]
     if not 0 <= index < len(leaves):
-        raise VerificationError(f"epoch {entry.epoch} has {len(leaves)} claims, there is no claim {index}")
+        raise VerificationError(f"there are {len(leaves)} claims, there is no claim {index}")
     made = merkle.new_nodes(0, leaves, lambda level, place: leaves[place])  # nothing was there before: nothing is read
     nodes = {(level, place): value for level, place, value in made}
     return merkle.inclusion_proof(index, len(leaves), lambda level, place: nodes[level, place])

@@ -11,7 +11,7 @@ from ledger.checkpoint import Checkpoint
 from ledger.entries import AgreementEntry, ClosingEntry, EnrolmentEntry, SettlementEntry, decode_entry
 from ledger.log import published_checkpoint
 from ledger.quorum import Policy
-from ledger.settlement import Claim
+from ledger.settlement import Claim, claims_root
 from ledger.storage import ledger_of
 from ledger.store import Store
 from server.errors import ServerError
@@ -111,15 +111,8 @@ def penalties(entry: SettlementEntry) -> list[Claim]:
     return [Claim(index, account, int(line.penalty), line.client) for index, (line, account) in enumerate(due)]
 
 
-def proof_of(leaves: list[Claim], index: int) -> list[bytes]:
-    """Return the inclusion proof of a claim, or of a penalty."""
-    hashes = [merkle.leaf_hash(claim.leaf) for claim in leaves]
-    nodes = {(level, place): value for level, place, value in merkle.new_nodes(0, hashes, lambda level, place: hashes[place])}
-    return merkle.inclusion_proof(index, len(hashes), lambda level, place: nodes[level, place])
-
-
 def roots_of(entry: SettlementEntry) -> tuple[bytes, bytes]:
     """Return the root of an epoch's claims, and that of its penalties: zeros where there are none."""
     fined = penalties(entry)
-    root = merkle.root_of([merkle.leaf_hash(claim.leaf) for claim in fined]) if fined else bytes(32)
+    root = claims_root(fined) if fined else bytes(32)
     return bytes.fromhex(entry.root), root

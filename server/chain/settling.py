@@ -5,11 +5,11 @@ from itertools import combinations
 from pathlib import Path
 
 from ledger import merkle
-from ledger.settlement import Claim, claims
+from ledger.settlement import Claim, claim_proof, claims
 from server.chain.anchoring import check_agrees
 from server.chain.errors import Disagreement
 from server.chain.federation import Anchor, Federation, address
-from server.chain.ledger_view import PublishedLedger, penalties, proof_of, published, roots_of
+from server.chain.ledger_view import PublishedLedger, penalties, published, roots_of
 from server.chain.session import Session
 from server.chain.statements import Signature, signer
 from server.chain.witness import from_hex
@@ -63,7 +63,7 @@ def _each(session: Session, run: Path, epoch: int, name: str, only: str | None) 
     leaves = claims(entry) if name == "claim" else penalties(entry)
     sender = session.account()
     for leaf in _chosen(leaves, only):
-        who, path = address(leaf.account), proof_of(leaves, leaf.index)
+        who, path = address(leaf.account), claim_proof(leaves, leaf.index)
         rest = [who] if name == "claim" else []
         call = federation.call(name, epoch, leaf.index, who, leaf.amount, len(leaves), path, *rest)
 
@@ -96,7 +96,7 @@ def proofs(run: Path, epoch: int, only: str | None) -> str:
             "account": address(leaf.account),
             "amount": str(leaf.amount),
             "claims": len(leaves),
-            "path": ["0x" + node.hex() for node in proof_of(leaves, leaf.index)],
+            "path": ["0x" + node.hex() for node in claim_proof(leaves, leaf.index)],
         }
         for leaf in _chosen(leaves, only)
     ]

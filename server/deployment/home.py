@@ -15,11 +15,12 @@ import fcntl
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clients.event_log import EventFile
+from clients.private import only_user
 from ledger.agreement import Agreement, read
 from ledger.entries import AgreementEntry, ClosingEntry, decode_entry
 from ledger.errors import StorageError
@@ -95,26 +96,9 @@ class ServerHome:
 
     folder: Path
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Use the folder alone as long as the context lasts; the kernel lets go of it when the process ends, however it ends.
-
-        Raises
-        ------
-        ServerError
-            Another ``flower-server`` uses it, or it cannot be written.
-        """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file = (self.folder / "lock").open("w")
-        except OSError as error:
-            raise ServerError(f"cannot write the state folder {self.folder}: {error.strerror}") from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ServerError(f"another flower-server uses {self.folder}: stop it, or give another --state") from error
-            yield
+    def held(self) -> AbstractContextManager[None]:
+        """Use the folder alone as long as the context lasts; raises ServerError where another ``flower-server`` does."""
+        return only_user(self.folder, "flower-server", ServerError)
 
     @contextmanager
     def app_running(self) -> Iterator[None]:

@@ -288,9 +288,9 @@ def test_a_proof_of_a_claim_leads_to_the_root(earning: int) -> None:
     assert len(due) == earning
     for claim in due:
         leaf = merkle.leaf_hash(claim.leaf)
-        merkle.verify_inclusion(leaf, claim.index, len(due), claim_proof(entry, claim.index), bytes.fromhex(entry.root))
+        merkle.verify_inclusion(leaf, claim.index, len(due), claim_proof(due, claim.index), bytes.fromhex(entry.root))
     with pytest.raises(VerificationError, match=f"there is no claim {earning}"):
-        claim_proof(entry, earning)
+        claim_proof(due, earning)
 
 
 def test_without_claims_the_root_is_that_of_the_empty_tree() -> None:
